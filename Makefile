@@ -1,0 +1,59 @@
+# `make serve` and `make test` work from nothing but Python, make and the package index.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PORT   ?= 8018
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint format types docs package clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.models ## Install Sightbox into .venv and prepare the models.
+
+serve: setup ## Serve the page and the API on http://127.0.0.1:8018 (PORT=... for another port).
+	@exec $(BIN)/sightbox serve --port $(PORT)
+
+test: lint types ## Check the style, the types, and run every test.
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lint: $(VENV)/.dev ## Check style and format.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## Mend style and format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## Check the types.
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## Make the generated pages of docs/ anew.
+	$(BIN)/python docs/generate.py
+
+package: $(VENV)/.dev ## Build the wheel and the source package into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+clean: ## Remove what was installed and built; prepared models stay.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp stands for a finished step, so that the second `make serve` starts at once.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Installing Sightbox into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.installed
+	@$(BIN)/sightbox setup
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "Installing what the tests need (torch is several gigabytes) ..."
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@

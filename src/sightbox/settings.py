@@ -1,0 +1,211 @@
+"""The settings table: every knob with its type, default, range, unit and meaning.
+
+A value comes from the command line, else from the environment (``SIGHTBOX_PORT``), else from the
+TOML file, else it is the default. An unknown name or a bad value is an error, never ignored.
+"""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from sightbox.errors import SettingsError
+
+PREFIX = "SIGHTBOX_"
+CONFIG = "CONFIG"
+"""``SIGHTBOX_CONFIG`` names the TOML file, so it cannot stand in it."""
+
+SECRETS = frozenset({"token"})
+"""Settings whose values are never shown."""
+
+
+class Settings(BaseSettings):
+    """All settings, checked and frozen. Use `load_settings` to read them from everywhere."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path | None = Field(
+        None, description="Folder of the models; the user's data folder when empty."
+    )
+    model: str | None = Field(
+        None, description="Name of the model; the best one that is here when empty."
+    )
+    backend: Literal["onnxruntime", "dummy"] = Field(
+        "onnxruntime", description="What runs the network; `dummy` is for trying things out."
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of the engine; the cores this process may use when empty.",
+    )
+    top_k: int = Field(5, ge=1, le=1000, description="How many classes an answer names.")
+    min_score: float = Field(
+        0.0, ge=0, le=1, description="Least probability of a class that an answer names."
+    )
+    max_megapixels: float = Field(
+        50.0,
+        gt=0,
+        le=1000,
+        description="Largest picture, checked before it is decoded.",
+        json_schema_extra={"unit": "megapixels"},
+    )
+    allow_tiff: bool = Field(
+        False, description="Accept TIFF files; the format is large and often attacked."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8018, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token: str | None = Field(
+        None,
+        min_length=16,
+        description="What clients must send as `Authorization: Bearer …`; needed to listen "
+        "anywhere but on this machine.",
+        json_schema_extra={"unit": "characters"},
+    )
+    insecure: bool = Field(
+        False, description="Listen to the network without a token: anyone may ask."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names under which browsers may reach the server, besides its address and "
+        "localhost; a JSON list in the environment.",
+    )
+    max_body_mb: float = Field(
+        32.0, gt=0, le=1024, description="Largest request.", json_schema_extra={"unit": "MB"}
+    )
+    max_parts: int = Field(
+        256, ge=1, le=10_000, description="Most pictures in one multipart request."
+    )
+    http_threads: int = Field(
+        8, ge=1, le=256, description="Requests that are worked on at the same time."
+    )
+    grace: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="How long a stopping server finishes what it has accepted.",
+        json_schema_extra={"unit": "seconds"},
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Orders the sources: arguments, environment, file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
+
+
+def config_path() -> Path:
+    """Returns where the TOML file is read from; it need not exist."""
+    named = os.environ.get(PREFIX + CONFIG)
+    if named:
+        return Path(named)
+    return platformdirs.user_config_path("sightbox", appauthor=False) / "sightbox.toml"
+
+
+def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - pydantic checks the values
+    """Returns the settings of the command line, the environment and the file.
+
+    Args:
+        given: Values that come before all others; None means "not given".
+
+    Raises:
+        SettingsError: A name is unknown, a value is bad, or the file cannot be read.
+    """
+    _refuse_unknown_variables()
+    named = PREFIX + CONFIG
+    if os.environ.get(named) and not config_path().is_file():
+        raise SettingsError(f"{named} names {config_path()}, which is no file.")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        raise SettingsError(*_explain(error.errors()[0])) from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"The settings cannot be read: {error}.") from error
+
+
+def settings_page() -> str:
+    """Returns the table of settings as a Markdown page."""
+    rows = [
+        "# Settings",
+        "",
+        "Each setting comes from the command line (`--port 9000`), else from the environment",
+        "(`SIGHTBOX_PORT=9000`), else from the file `sightbox.toml` (`port = 9000`), else it is",
+        "the default. `SIGHTBOX_CONFIG` names another file; `sightbox info` shows where it is",
+        "looked for. An unknown name or a bad value stops the start with a hint. This page is",
+        "generated: `make docs`.",
+        "",
+        "| name | type | default | range | unit | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, schema in Settings.model_json_schema()["properties"].items():
+        rows.append(_row(name, schema))
+    return "\n".join(rows) + "\n"
+
+
+def _row(name: str, schema: dict[str, Any]) -> str:
+    options: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    kind = next(option for option in options if option.get("type") != "null")
+    limits = [
+        f"{sign} {kind[key]:,}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("minLength", "≥"),
+        )
+        if key in kind
+    ]
+    if "enum" in kind:
+        limits = [f"`{choice}`" for choice in kind["enum"]]
+    default = schema.get("default")
+    shown = "" if default in (None, [], ()) else f"`{str(default).lower()}`"
+    cells = (
+        f"`{name}`",
+        str(kind["type"]),
+        shown,
+        ", ".join(limits),
+        str(schema.get("unit", "")),
+        str(schema["description"]),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + CONFIG}
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            raise SettingsError(
+                f"The environment variable {variable} is no setting.",
+                _did_you_mean(variable, known),
+            )
+
+
+def _explain(error: ErrorDetails) -> tuple[str, str]:
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    if error["type"] == "extra_forbidden":
+        return f"There is no setting {name!r}.", _did_you_mean(name, set(Settings.model_fields))
+    meaning = Settings.model_fields[name].description or ""
+    shown = "what was given" if name in SECRETS else repr(error["input"])
+    return f"The setting {name} cannot be {shown}: {error['msg']}.", meaning
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = get_close_matches(name.upper() if name.isupper() else name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else "docs/settings.md lists all settings."
