@@ -1,0 +1,280 @@
+"""Pictures built to hurt: bombs, floods of tiny blocks, slow scans, and random damage.
+
+Each builder writes the fewest bytes that once cost, or would cost, a lot: its comment says what.
+"""
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightbox import image as subject
+from sightbox.errors import ImageError, ImageTooLargeError
+from sightbox.image import ImageLimits, decode_image
+
+ALL = ImageLimits(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+SMALL = ImageLimits(1_000_000, ALL.formats)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def noise(width: int = 13, height: int = 11, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, *chunks: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def bmp(width: int, height: int, compression: int = 0) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, 0, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078, 0, 0, 1078) + header + bytes(1024) + b"\0\1"
+
+
+def gif(width: int, height: int, flags: int = 0) -> bytes:
+    """A GIF whose screen is one pixel and whose frame is larger."""
+    control = b"!\xf9\4" + bytes([flags, 0, 0, 0, 0])
+    frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08\1\0\0;"
+    return b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0) + control + frame
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A JPEG that claims a size."""
+    data = saved(noise(), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+def webp(width: int, height: int) -> bytes:
+    bits = struct.pack("<I", (width - 1) | (height - 1) << 14)
+    body = b"VP8L" + struct.pack("<I", 16) + b"\x2f" + bits + bytes(11)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+@pytest.mark.parametrize("kind", ALL.formats)
+def test_pixel_limit_is_exact(kind: str) -> None:
+    data = saved(noise(13, 11), kind)
+    assert decode_image(data, ImageLimits(143, ALL.formats)).width == 13
+    with pytest.raises(ImageTooLargeError, match=r"13 x 11 = .*`max_megapixels`"):
+        decode_image(data, ImageLimits(142, ALL.formats))
+
+
+@pytest.mark.parametrize("build", [png, bmp, gif, jpeg, webp])
+@pytest.mark.parametrize("size", [(9_000, 6_000), (16_383, 3_052)], ids=str)
+def test_announced_pixels_are_refused_unread(
+    build: Callable[[int, int], bytes], size: tuple[int, int]
+) -> None:
+    with pytest.raises(ImageTooLargeError, match=f"{size[0]:,} x {size[1]:,} = .* at most 50.0"):
+        decode_image(build(*size))
+
+
+@pytest.mark.parametrize("size", [(12_000, 12_000), (65_535, 65_535)], ids=str)
+@pytest.mark.parametrize("build", [png, bmp, gif, jpeg])
+def test_gigantic_picture_is_too_large(
+    build: Callable[[int, int], bytes], size: tuple[int, int]
+) -> None:
+    with pytest.raises(ImageTooLargeError, match=r"at most|too large to decode"):
+        decode_image(build(*size))
+
+
+def test_limit_may_exceed_pillows_own() -> None:
+    with pytest.raises(ImageError, match="cut short"):
+        decode_image(png(10_000, 20_000), ImageLimits(max_pixels=200_000_000))
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
+
+
+def test_side_limit_is_exact() -> None:
+    assert decode_image(saved(Image.new("1", (subject.MAX_SIDE, 1)), "PNG")).height == 1
+    with pytest.raises(ImageTooLargeError, match="no side may exceed 65,535"):
+        decode_image(saved(Image.new("1", (1, subject.MAX_SIDE + 1)), "PNG"))
+
+
+def test_gif_reader_fills_no_second_canvas() -> None:
+    assert subject._Gif(io.BytesIO(gif(100, 100, flags=0b1000))).dispose is None
+
+
+def segments(marker: int, *contents: bytes) -> bytes:
+    """JPEG segments of one kind."""
+    return b"".join(struct.pack(">BBH", 255, marker, len(c) + 2) + c for c in contents)
+
+
+def jpeg_with(*extra: bytes) -> bytes:
+    data = saved(noise(), "JPEG")
+    return data[:2] + b"".join(extra) + data[2:]
+
+
+def png_with(*extra: bytes) -> bytes:
+    data = saved(noise(), "PNG")
+    return data[:33] + b"".join(extra) + data[33:]
+
+
+def gif_with(extra: bytes) -> bytes:
+    data = saved(noise(mode="L"), "GIF")
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1) * (data[10] >> 7)
+    return data[:at] + extra + data[at:]
+
+
+def progressive(scans: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    data = saved(noise(mode="L"), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
+MANY = subject.MAX_READS
+ICC = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1000)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # Pillow joins EXIF blocks one by one: 32 MB of them would take minutes.
+        jpeg_with(segments(0xE1, *[b"Exif\0\0" + bytes(10)] * 65)),
+        # Each profile may inflate from 1 kB to 1 MB: 32 MB would take a minute.
+        png_with(*[ICC] * 65),
+        # Python objects for every few bytes: 32 MB would take seconds and a gigabyte.
+        jpeg_with(b"\xff\xe0\0\2" * MANY),
+        jpeg_with(segments(0xE0, b""), bytes(MANY)),
+        png_with(chunk(b"aaAa", b"") * MANY),
+        gif_with(b"!\xfe" + b"\1a" * MANY + b"\0"),
+    ],
+    ids=["exif", "profiles", "segments", "junk", "chunks", "comments"],
+)
+def test_flood_is_bad_image(data: bytes) -> None:
+    with pytest.raises(ImageError, match="flood of tiny or repeated pieces"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_with(segments(0xE1, *[b"Exif\0\0" + bytes(10)] * 64)),
+        jpeg_with(segments(0xE2, *[bytes(65_000)] * 255)),
+        png_with(*[ICC] * 64),
+        png_with(*[chunk(b"tEXt", b"key\0value")] * 1000),
+        gif_with(b"!\xfe" + b"\1a" * 1000 + b"\0"),
+    ],
+    ids=["exif", "segments", "profiles", "texts", "comments"],
+)
+def test_much_metadata_is_no_flood(data: bytes) -> None:
+    assert decode_image(data).width == 13
+
+
+def test_inflating_text_is_bad_image() -> None:
+    bomb = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(2**21)))
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(png_with(bomb))
+
+
+def test_scan_limit_is_exact() -> None:
+    # At 50 megapixels each scan, 73 bytes, takes 30 ms: 32 MB would take hours.
+    assert decode_image(progressive(subject.MAX_SCANS)).width == 13
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode_image(progressive(subject.MAX_SCANS + 1))
+
+
+def test_scan_marks_in_metadata_or_behind_the_picture_do_not_count() -> None:
+    marks = b"\xff\xda" * 200
+    data = progressive(90) + marks
+    at = data.index(b"\xff\xda")
+    at = data.index(b"\xff\xc4", at)
+    assert decode_image(data[:at] + segments(0xFE, marks) + data[at:]).width == 13
+
+
+def test_large_run_length_bmp_is_bad_image() -> None:
+    # Pillow fills each row of it pixel by pixel in Python: 1 kB would take seconds.
+    with pytest.raises(ImageError, match="large and run-length encoded"):
+        decode_image(bmp(2_001, 2_000, compression=1))
+    small = bmp(5, 1, compression=1)[:-2] + b"\5\1\0\1"
+    assert decode_image(small).width == 5
+
+
+FULL = {
+    "exif": b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0",
+    "icc_profile": bytes(99),
+}
+MOVING = {"save_all": True, "append_images": [noise().rotate(180)]}
+# Small files in the flavours that take different ways through Pillow.
+FLAVOURS: list[tuple[str, str, dict[str, object]]] = [
+    ("JPEG", "RGB", {**FULL}),
+    ("JPEG", "L", {"progressive": True}),
+    ("JPEG", "CMYK", {}),
+    ("PNG", "RGB", {**FULL}),
+    ("PNG", "P", {"transparency": b"\0\x80"}),
+    ("PNG", "LA", {}),
+    ("PNG", "1", {}),
+    ("PNG", "RGB", {**MOVING}),
+    ("WEBP", "RGB", {**FULL}),
+    ("WEBP", "RGBA", {"lossless": True}),
+    ("WEBP", "RGB", {**MOVING}),
+    ("BMP", "RGB", {}),
+    ("BMP", "P", {}),
+    ("BMP", "1", {}),
+    ("BMP", "RGBA", {}),
+    ("GIF", "P", {"transparency": 1}),
+    ("GIF", "P", {**MOVING, "disposal": 2}),
+    ("GIF", "L", {"interlace": 1}),
+    ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    ("TIFF", "CMYK", {}),
+    ("TIFF", "I", {}),
+    ("TIFF", "F", {}),
+]
+
+
+def mutated(data: bytes, dice: random.Random) -> bytes:
+    """Changes, removes and repeats a few bytes, half of them near the beginning."""
+    changed = bytearray(data)
+    for _ in range(dice.choice([1, 1, 2, 4, 8])):
+        at = dice.randrange(dice.choice([min(80, len(changed)), len(changed)]) or 1)
+        match dice.randrange(6):
+            case 0:
+                del changed[at:]
+            case 1:
+                del changed[at : at + dice.randrange(20)]
+            case 2:
+                changed[at:at] = changed[at : at + 20]
+            case _:
+                byte = dice.choice([0, 1, 127, 128, 255, dice.randrange(256)])
+                changed[at : at + 1] = bytes([byte])
+    return bytes(changed)
+
+
+def with_checksums(data: bytes) -> bytes:
+    """Repairs a PNG's checksums: without it, a change gets no further than the first of them."""
+    fixed, at = bytearray(data[:8]), 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        fixed += chunk(data[at + 4 : at + 8], data[at + 8 : end])
+        at = end + 4
+    return bytes(fixed)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda f: "-".join([*f[:2], *f[2]]))
+def test_damaged_file_is_an_image_or_bad_image(flavour: tuple[str, str, dict[str, object]]) -> None:
+    kind, mode, options = flavour
+    original = saved(noise(mode=mode), kind, **options)
+    dice = random.Random(kind)
+    refused = 0
+    for _ in range(500):
+        data = mutated(original, dice)
+        try:
+            decode_image(with_checksums(data) if kind == "PNG" else data, SMALL)
+        except ImageError:
+            refused += 1
+    assert 10 < refused < 500
