@@ -1,0 +1,233 @@
+"""A model folder: its card, its files, and how it is written and checked.
+
+The folder holds ``model.json`` (the card), ``weights.safetensors`` and ``model.onnx``. It is
+written under a temporary name and renamed when it is whole, so nobody ever sees half a model.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sightbox.errors import ModelError
+from sightbox.labels import Labels, load_labels, numbered_labels, own_labels
+from sightbox.preprocessing import Recipe
+
+CARD = "model.json"
+GRAPH = "model.onnx"
+WEIGHTS = "weights.safetensors"
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything about a model that is no array. The only home of its numbers.
+
+    Attributes:
+        name: Name of the model here; letters, digits, ``.``, ``_`` and ``-``, at most 64.
+        title: Name of the model for people.
+        architecture: One of `sightbox.graphs.ARCHITECTURES`.
+        classes: Number of classes.
+        recipe: How a picture becomes pixels.
+        mean: Mean of each channel, of values scaled to 0..1.
+        std: Standard deviation of each channel, of values scaled to 0..1.
+        activation: What turns logits into scores: ``softmax``.
+        labels: A built-in label set, or None.
+        names: Names of own classes, in class order; empty where there are none.
+        license: Licence of the weights.
+        accuracy: Accuracy as published, in percent, with its source; None when unknown.
+        source: File name and sha256 of the weights file that the model was made from.
+        files: sha256 of each file of the folder but the card.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    classes: int
+    recipe: Recipe
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    activation: str
+    labels: str | None
+    names: tuple[str, ...]
+    license: str | None
+    accuracy: Mapping[str, Any] | None
+    source: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Returns the card as JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Card":
+        """Reads a card.
+
+        Raises:
+            ModelError: The text is no card; the message says where it goes wrong.
+        """
+        try:
+            fields = json.loads(text)
+            fields["recipe"] = Recipe(**fields["recipe"])
+            card = cls(**{name: _frozen(value) for name, value in fields.items()})
+            check_name(card.name)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ModelError(f"The model's card is damaged: {error}.") from error
+        return card
+
+    def load_labels(self, own: Path | None = None) -> Labels:
+        """Returns the names of the model's classes.
+
+        Args:
+            own: A folder of label sets; files of the set's name in it override or add languages.
+
+        Raises:
+            LabelError: The labels are damaged.
+            ModelError: Their number is not that of the classes.
+        """
+        if self.names:
+            labels = own_labels(self.names)
+        elif self.labels is not None:
+            labels = load_labels(self.labels, own / self.labels if own is not None else None)
+        else:
+            labels = numbered_labels(self.classes)
+        if len(labels) != self.classes:
+            raise ModelError(
+                f"The model {self.name} has {self.classes} classes, but {len(labels)} labels."
+            )
+        return labels
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be loaded: its card and its files.
+
+    Attributes:
+        card: The card.
+        folder: Where the files are; None for a model that lives in memory alone.
+        contents: The files of a model in memory.
+    """
+
+    card: Card
+    folder: Path | None
+    contents: Mapping[str, bytes]
+
+    def read(self, file: str) -> bytes:
+        """Returns the content of a file, after its sha256 was compared with the card's.
+
+        Raises:
+            ModelError: The file is missing, cannot be read, or was changed.
+        """
+        if self.folder is None:
+            return self.contents[file]
+        hint = f"Make it anew: sightbox models remove {self.card.name}, then sightbox setup."
+        try:
+            content = (self.folder / file).read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"The file {file} of model {self.card.name} cannot be read: {error.strerror}.", hint
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        expected = self.card.files.get(file)
+        if found != expected:
+            raise ModelError(
+                f"The file {file} of model {self.card.name} was changed: "
+                f"its sha256 is {found[:16]}…, the card says {str(expected)[:16]}….",
+                hint,
+            )
+        return content
+
+
+def check_name(name: str) -> str:
+    """Returns `name` when it may name a model.
+
+    Raises:
+        ModelError: It may not; a name never is a path.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} cannot name a model.",
+            "Use letters, digits, '.', '_' and '-', at most 64, not starting with '.' or '-'.",
+        )
+    return name
+
+
+def open_model(folder: Path) -> Model:
+    """Opens the model in `folder`; its files are read and checked later.
+
+    Raises:
+        ModelError: There is no readable card.
+    """
+    try:
+        card = Card.from_json((folder / CARD).read_bytes())
+    except OSError as error:
+        raise ModelError(f"The model {folder.name} has no card: {error.strerror}.") from error
+    if card.name != folder.name:
+        raise ModelError(f"The folder {folder.name} holds a model named {card.name}.")
+    return Model(card, folder, {})
+
+
+def seal(card: Card, contents: Mapping[str, bytes]) -> Model:
+    """Returns a model in memory whose card carries the sha256 of each file."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return Model(replace(card, files=digests), None, dict(contents))
+
+
+def write_model(model: Model, models: Path) -> Model:
+    """Writes a model in memory into its folder below `models`, replacing an older one.
+
+    The caller holds the folder's lock.
+
+    Raises:
+        OSError: The disk is full or not writable. Nothing is left behind then.
+    """
+    target = models / model.card.name
+    # A name starting with a dot is no model's name: a killed writer leaves nothing that is listed.
+    scratch = Path(tempfile.mkdtemp(prefix=f".{model.card.name}.", dir=models))
+    try:
+        for name, content in model.contents.items():
+            _write_durably(scratch / name, content)
+        _write_durably(scratch / CARD, model.card.to_json().encode())
+        _swap(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Model(model.card, target, {})
+
+
+def remove_leftovers(models: Path) -> None:
+    """Removes what killed writers left below `models`. The caller holds the folder's lock."""
+    for path in models.glob(".*.*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _swap(scratch: Path, target: Path) -> None:
+    """Puts `scratch` in the place of `target`; what stood there is left under the scratch name."""
+    if not target.exists():
+        scratch.rename(target)
+        return
+    old = scratch.with_name(scratch.name + ".old")
+    target.rename(old)
+    scratch.rename(target)
+    old.rename(scratch)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON can be anything
+    return tuple(value) if isinstance(value, list) else value
