@@ -1,0 +1,75 @@
+"""Batch of pixels to arrays: one module for each runtime, all with the same three methods."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightbox.errors import BackendNotAvailableError
+from sightbox.model import Model
+
+BACKENDS = ("onnxruntime", "dummy")
+"""Names of the backends, the default first."""
+
+_EXTRAS: dict[str, str] = {}
+
+Pixels = NDArray[np.uint8]
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Backend(Protocol):
+    """Runs one network.
+
+    Attributes:
+        name: The backend's name.
+        variant: The variant of the network that it runs, such as ``fp32``.
+    """
+
+    name: str
+    variant: str
+
+    def load(self, model: Model, threads: int) -> None:
+        """Loads the model, to be run by this many threads.
+
+        Raises:
+            BackendError: The runtime refuses the model.
+        """
+
+    def run(self, images: Pixels, outputs: Sequence[str] = ("logits",)) -> Arrays:
+        """Runs a batch; may be called from several threads at once.
+
+        Args:
+            images: uint8 [N, H, W, 3], RGB, of the model's input size; N >= 1.
+            outputs: Which of ``logits`` [N, C], ``features`` [N, D], ``maps`` [N, D, h, w].
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+
+    def close(self) -> None:
+        """Frees what `load` took; may be called twice."""
+
+
+def create_backend(name: str) -> Backend:
+    """Returns a new, unloaded backend.
+
+    Raises:
+        BackendNotAvailableError: The name is unknown, or its runtime is not installed.
+    """
+    if name not in BACKENDS:
+        raise BackendNotAvailableError(
+            f"There is no backend {name!r}.", f"There are {', '.join(BACKENDS)}."
+        )
+    try:
+        module = import_module(f"sightbox.backends.{name}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(name)
+        package = f"sightbox[{extra}]" if extra else "sightbox"
+        raise BackendNotAvailableError(
+            f"The backend {name} needs {error.name}, which is not installed.",
+            f"Install it: pip install '{package}'.",
+        ) from error
+    backend: Backend = module.create()
+    return backend

@@ -1,0 +1,270 @@
+"""The whole flow in one class: a picture in, a `Prediction` out."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sightbox.backends import BACKENDS, Backend, create_backend
+from sightbox.errors import BackendError, ClosedError, ImageError, RequestError, SightboxError
+from sightbox.image import (
+    DEFAULT_LIMITS,
+    DecodedImage,
+    ImageLimits,
+    array_to_image,
+    decode_image,
+    to_rgb,
+)
+from sightbox.machine import usable_cores
+from sightbox.prediction import (
+    ImageInfo,
+    ModelInfo,
+    Prediction,
+    Score,
+    Timings,
+    softmax,
+)
+from sightbox.prediction import (
+    top_k as best_indices,
+)
+from sightbox.preprocessing import prepare
+from sightbox.store import Store
+
+MAX_FILE_BYTES = 256 * 1024**2
+"""Largest file that is read, in bytes: a 50-megapixel PNG without compression has 150 MB."""
+
+Picture = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image
+"""What can be classified: a path, an encoded file, an array, or a Pillow image."""
+
+logger = logging.getLogger(__name__)
+
+
+class Classifier:
+    """Says what pictures show. Thread-safe; a context manager.
+
+    Args:
+        model: Name of a prepared model; the default one when not given.
+        backend: Name of a backend, or an unloaded backend of your own.
+        home: Folder of the models; see `sightbox.store.default_home`.
+        threads: Threads of the engine; the cores this process may use when not given.
+        limits: Which pictures are accepted.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelError: The model is damaged.
+        BackendError: The backend is not available or refuses the model.
+
+    Example:
+        >>> with Classifier() as classifier:
+        ...     print(classifier.classify("cat.jpg").top.label["en"])
+        tabby
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        backend: str | Backend | None = None,
+        *,
+        home: Path | None = None,
+        threads: int | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
+    ) -> None:
+        store = Store(home)
+        opened = store.open(model)
+        self.card = opened.card
+        self.labels = self.card.load_labels(store.home / "labels")
+        self.limits = limits
+        self.threads = threads or usable_cores()
+        self._backend = _backend(backend)
+        self._backend.load(opened, self.threads)
+        self._turn = threading.Lock()
+        self._closed = False
+        self.check()
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which network speaks."""
+        return ModelInfo(self.card.name, self._backend.variant, self._backend.name)
+
+    def classify(self, picture: Picture, *, top_k: int = 5, min_score: float = 0.0) -> Prediction:
+        """Says what one picture shows.
+
+        Args:
+            picture: A path, the bytes of an image file, a Pillow image, or an array: uint8
+                [H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey.
+            top_k: At most this many classes, at least 1.
+            min_score: Only classes with at least this probability, 0..1.
+
+        Raises:
+            ImageError: The picture cannot be read.
+            RequestError: `top_k` or `min_score` is out of range, or the picture of a wrong type.
+            BackendError: The engine failed.
+            ClosedError: The classifier is closed.
+        """
+        _check_range(top_k, min_score)
+        start = perf_counter()
+        image = self._decode(picture)
+        decoded = perf_counter()
+        pixels = prepare(image.pixels, self.card.recipe)
+        prepared = perf_counter()
+        with self._turn:
+            begun = perf_counter()
+            logits = self._infer(pixels[None])[0]
+            done = perf_counter()
+        scores = self._scores(logits, top_k, min_score)
+        timings = Timings(
+            *(
+                (after - before) * 1000
+                for before, after in (
+                    (start, decoded),
+                    (decoded, prepared),
+                    (prepared, begun),
+                    (begun, done),
+                    (start, perf_counter()),
+                )
+            )
+        )
+        seen = ImageInfo(image.width, image.height, image.format or None)
+        return Prediction(self.info, scores, timings, seen)
+
+    def classify_many(
+        self, pictures: Iterable[Picture], *, top_k: int = 5, min_score: float = 0.0
+    ) -> Iterator[Prediction | SightboxError]:
+        """Says what each of many pictures shows, in their order, as they become ready.
+
+        Pictures are read ahead by a few, in threads, and never all held at once. A picture that
+        cannot be read gives its error in its place and does not disturb the others.
+
+        Args:
+            pictures: The pictures; may be endless.
+            top_k: See `classify`.
+            min_score: See `classify`.
+
+        Raises:
+            RequestError: `top_k` or `min_score` is out of range.
+        """
+        _check_range(top_k, min_score)
+        one = partial(self._classify_or_error, top_k=top_k, min_score=min_score)
+        return _ordered(one, pictures, workers=usable_cores() + 1)
+
+    def check(self) -> None:
+        """Sends a drawn picture through the engine.
+
+        Raises:
+            BackendError: The engine failed, or answered with something that is no answer.
+        """
+        side = self.card.recipe.crop
+        ramp = np.linspace(0, 255, side).astype(np.uint8)
+        picture = np.stack([np.tile(ramp, (side, 1))] * len(self.card.mean), axis=-1)
+        with self._turn:
+            logits = self._infer(picture[None])
+        if logits.shape != (1, self.card.classes) or not np.isfinite(logits).all():
+            raise BackendError(f"The engine answered a test picture with {logits.shape} numbers.")
+
+    def close(self) -> None:
+        """Waits for the picture in hand and frees the engine; may be called twice."""
+        with self._turn:
+            self._closed = True
+            self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _decode(self, picture: Picture) -> DecodedImage:
+        if isinstance(picture, str | Path):
+            return decode_image(_read_file(Path(picture)), self.limits)
+        if isinstance(picture, bytes | bytearray | memoryview):
+            return decode_image(picture, self.limits)
+        if isinstance(picture, np.ndarray):
+            picture = array_to_image(picture)
+        if not isinstance(picture, Image.Image):
+            raise RequestError(
+                f"A {type(picture).__name__} is no picture.",
+                "Give a path, bytes, a uint8 array or a Pillow image.",
+            )
+        return DecodedImage(to_rgb(picture), picture.format or "", *picture.size)
+
+    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._closed:
+            raise ClosedError("The classifier is closed.")
+        return self._backend.run(batch)["logits"]
+
+    def _scores(self, logits: NDArray[np.float32], k: int, min_score: float) -> tuple[Score, ...]:
+        probabilities = softmax(logits)
+        return tuple(
+            Score(
+                int(index),
+                self.labels.wnids[index],
+                self.labels.of(int(index)),
+                float(probabilities[index]),
+            )
+            for index in best_indices(probabilities, k)
+            if probabilities[index] >= min_score
+        )
+
+    def _classify_or_error(
+        self, picture: Picture, top_k: int, min_score: float
+    ) -> Prediction | SightboxError:
+        try:
+            return self.classify(picture, top_k=top_k, min_score=min_score)
+        except SightboxError as error:
+            return error
+
+
+def _ordered(one: Any, pictures: Iterable[Picture], workers: int) -> Iterator[Any]:  # noqa: ANN401
+    """Yields ``one(picture)`` for each picture in order, computed a few ahead in threads."""
+    waiting: deque[Future[Any]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="sightbox-classify")
+    try:
+        for picture in pictures:
+            waiting.append(pool.submit(one, picture))
+            while waiting and (waiting[0].done() or len(waiting) > 2 * workers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageError(
+                f"The file has {size:,} bytes; the limit is {MAX_FILE_BYTES:,} bytes.",
+                "Is it a picture?",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"The file cannot be read: {error.strerror}.") from error
+
+
+def _check_range(top_k: int, min_score: float) -> None:
+    if top_k < 1:
+        raise RequestError(f"top_k is {top_k}; it must be at least 1.")
+    if not 0 <= min_score <= 1:
+        raise RequestError(f"min_score is {min_score}; it must be from 0 to 1.")
+
+
+def _backend(chosen: str | Backend | None) -> Backend:
+    if chosen is None or isinstance(chosen, str):
+        return create_backend(chosen or BACKENDS[0])
+    return chosen

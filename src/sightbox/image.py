@@ -1,0 +1,399 @@
+"""Turns an upload's bytes into an upright RGB picture, or says why it cannot.
+
+The content decides what a file is, never its name. One reader of Pillow is called directly, after
+the pixel limit has been checked against the header: `PIL.Image.open` would compare with a limit of
+the whole process and report through `warnings`, and neither is safe with threads.
+
+Everything here runs before a picture is queued, so that a damaged or hostile upload fails alone.
+"""
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from sightbox.errors import ImageError, ImageFormatError, ImageTooLargeError
+
+#: Longest side, px: what a JPEG can state (ITU-T T.81, B.2.2). A picture of 1 x 50,000,000 is
+#: within the pixel limit, and yet resizing it would take gigabytes.
+MAX_SIDE = 65_535
+#: Calls to ``read`` for one picture. A photo takes tens, a PNG of 32 MB in 8 kB blocks 12,000.
+MAX_READS = 200_000
+#: Scans in a progressive JPEG. Encoders write 3 to 20; each one passes over the whole picture.
+MAX_SCANS = 100
+#: EXIF blocks or colour profiles; a picture needs one.
+MAX_REPEATS = 64
+#: Pixels of a run-length encoded BMP, which Pillow decodes in Python, about 0.1 us a pixel.
+MAX_RUN_LENGTH_PIXELS = 4_000_000
+
+_NAMES = {"WEBP": "WebP"}
+# A marker that starts a segment: neither stuffing, nor a restart, nor fill (T.81, B.1.1.2).
+_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What `decode_image` accepts.
+
+    Attributes:
+        max_pixels: Width times height, at most.
+        formats: Any of JPEG, PNG, WEBP, BMP, GIF and TIFF. TIFF is off by default: it is a large
+            format with a long history of holes.
+    """
+
+    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A picture, decoded to the last pixel.
+
+    Attributes:
+        pixels: Mode RGB, upright, without metadata.
+        format: One of the names in `ImageLimits.formats`.
+        width: Of the upright picture, px.
+        height: Of the upright picture, px.
+    """
+
+    pixels: Image.Image
+    format: str
+    width: int
+    height: int
+
+
+def decode_image(
+    data: bytes | bytearray | memoryview, limits: ImageLimits = DEFAULT_LIMITS
+) -> DecodedImage:
+    """Decodes one picture; of an animation, the first frame alone.
+
+    Raises:
+        ImageFormatError: The format is unknown or not among ``limits.formats``.
+        ImageTooLargeError: The header announces too many pixels; nothing was decoded.
+        ImageError: The bytes are empty, cut short, damaged, or built to waste time.
+    """
+    data = bytes(data)
+    kind = _allowed_format(data, limits)
+    with _pillow_errors(f"The {_NAMES.get(kind, kind)} picture is damaged or cut short"):
+        image = _open(data, kind, limits)
+        image.load()
+        pixels = to_rgb(turn_upright(image))
+    if isinstance(pixels, TiffImagePlugin.TiffImageFile):
+        # Its tags live outside `info`, and only a copy leaves them behind.
+        pixels = pixels.copy()
+    pixels.info = {}
+    return DecodedImage(pixels, kind, pixels.width, pixels.height)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a picture of any Pillow mode to RGB; returns it unchanged where it is RGB already.
+
+    Opaque 8-bit pictures give what ``convert("RGB")`` gives; colour profiles are ignored, as in
+    torchvision. What is transparent shows white. Of 16-bit grey the upper byte counts, as Pillow
+    has it for 16-bit colour. Floats (mode F) are clipped to 0..255.
+
+    Raises:
+        ImageError: The picture is empty, or its pixels cannot be read.
+    """
+    if 0 in image.size:
+        raise ImageError(f"The picture is empty: {image.width} x {image.height} pixels.")
+    with _pillow_errors("The picture's pixels cannot be read"):
+        image.load()
+        if image.mode.startswith("I"):
+            image = _to_8_bits(image)
+        if image.mode == "La":  # Pillow converts it to nothing else
+            image = image.convert("LA")
+        if image.has_transparency_data:
+            return _over_white(image.convert("RGBA"))
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Turns a picture as its EXIF orientation asks; returns it unchanged where nothing is asked.
+
+    Broken metadata asks for nothing.
+
+    Raises:
+        ImageError: The picture's pixels cannot be read.
+    """
+    with _pillow_errors("The picture's pixels cannot be read"):
+        image.load()  # EXIF may come after the pixels
+        turn = _TURNS.get(_orientation(image.info.get("exif")))
+        return image if turn is None else image.transpose(turn)
+
+
+def array_to_image(array: npt.NDArray[np.uint8]) -> Image.Image:
+    """Makes an RGB picture of a uint8 array: ``[H, W, 3]``, ``[H, W]`` grey, ``[H, W, 4]`` RGBA.
+
+    Raises:
+        ImageError: The array has another type or shape, or is empty.
+    """
+    known_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
+    if array.dtype != np.uint8 or not known_shape or array.size == 0:
+        raise ImageError(
+            f"The array is {array.dtype} with the shape {list(array.shape)}.",
+            "Give uint8 with the shape [H, W, 3] (RGB), [H, W, 4] (RGBA) or [H, W] (grey), "
+            "values 0 to 255.",
+        )
+    return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+
+
+class _Source(io.BytesIO):
+    """A picture's bytes, which end floods: of tiny pieces, and of metadata that may come once.
+
+    Pillow joins EXIF blocks in a time that grows with their square (32 MB of them: minutes), and
+    inflates each colour profile, up to 1 MB from 1 kB.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads = self._repeats = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self._reads += 1
+        self._repeats += piece[:6] == b"Exif\0\0" or piece[4:8] == b"iCCP"
+        if self._reads > MAX_READS or self._repeats > MAX_REPEATS:
+            raise ImageError("The picture is a flood of tiny or repeated pieces.", _SAVE_AGAIN)
+        return piece
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """The reader of a JPEG's first picture, which leaves the metadata alone."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Does nothing: Pillow's search for a print resolution takes time and may warn."""
+
+
+class _Gif(GifImagePlugin.GifImageFile):
+    """The reader of a GIF's first frame, which prepares nothing for a second one."""
+
+    @property
+    def disposal_method(self) -> int:
+        """Says "keep": for anything else Pillow fills a second canvas while it opens the file."""
+        return 0
+
+    @disposal_method.setter
+    def disposal_method(self, value: int) -> None:
+        """Ignores what the file asks for."""
+
+
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": _Jpeg,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": _Gif,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+
+
+def _open(data: bytes, kind: str, limits: ImageLimits) -> ImageFile.ImageFile:
+    """Reads the header, and refuses what would cost too much to decode."""
+    source = _Source(data)
+    image = _READERS[kind](source)
+    _check_size(*image.size, limits)
+    if kind == "JPEG" and _scans(data, source.tell()) > MAX_SCANS:
+        raise ImageError(f"The JPEG picture has more than {MAX_SCANS} scans.", _SAVE_AGAIN)
+    run_length = image.tile and image.tile[0].codec_name == "bmp_rle"
+    if run_length and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
+        raise ImageError("The BMP picture is large and run-length encoded.", _SAVE_AGAIN)
+    return image
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The picture has {width:,} x {height:,} = {width * height / 1e6:,.1f} megapixels; "
+            f"at most {limits.max_pixels / 1e6:,.1f} are accepted.",
+            "Make it smaller, or raise the setting `max_megapixels`.",
+        )
+    if max(width, height) > MAX_SIDE:
+        raise ImageTooLargeError(
+            f"The picture is {width:,} x {height:,} pixels; no side may exceed {MAX_SIDE:,}.",
+            "Cut it into shorter pieces.",
+        )
+
+
+def _scans(data: bytes, start: int) -> int:
+    """Counts a JPEG's scans, up to one more than are allowed; ``start`` is inside the first."""
+    count = 1
+    while count <= MAX_SCANS and (found := _SEGMENT.search(data, start)):
+        marker = data[found.end() - 1]
+        if marker == 0xD9:  # EOI
+            break
+        count += marker == 0xDA  # SOS
+        start = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return count
+
+
+@contextmanager
+def _pillow_errors(what: str) -> Iterator[None]:
+    """Turns what Pillow raises on bad bytes into an `ImageError` that starts with ``what``."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise ImageTooLargeError(
+            "The picture is too large to decode.", "Make it smaller."
+        ) from error
+    except _PILLOW_ERRORS as error:
+        raise ImageError(f"{what}: {error or type(error).__name__}.", _SEND_AGAIN) from error
+
+
+# From reading Pillow and from fuzzing. Warnings are raised only where the process asks for that.
+_PILLOW_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+_SEND_AGAIN = "Check that the picture opens elsewhere, and send the whole file again."
+_SAVE_AGAIN = "Open it in an image program and save it again as JPEG or PNG."
+
+# EXIF 3.0, 4.6.5.1.6: where row 0 and column 0 of the stored picture are, values 2 to 8.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(exif: object) -> int:
+    """Reads tag 274 from the first directory of EXIF bytes (TIFF 6.0, section 2); 1 if absent.
+
+    Pillow's own reading would decode all other tags too, and warn about damaged ones.
+    """
+    tiff = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    if not order:
+        return 1
+    with suppress(struct.error):
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH", tiff, entry)
+            if tag == 274:
+                # Type 3 is a 16-bit number, as the standard asks; some writers use 32 bits.
+                form = order + ("H" if kind == 3 else "I")
+                return int(struct.unpack_from(form, tiff, entry + 8)[0])
+    return 1
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Keeps the upper byte of 16-bit grey, and its one transparent value, if any."""
+    values = np.asarray(image).clip(0, 0xFFFF)
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
+
+
+# Offset, bytes there, name; the first match counts.
+_SIGNATURES: tuple[tuple[int, bytes | tuple[bytes, ...], str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (8, b"WEBP", "WEBP"),
+    (0, (b"GIF87a", b"GIF89a"), "GIF"),
+    (0, b"BM", "BMP"),
+    (8, b"CR\x02", "camera raw"),
+    (0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    (4, b"ftypavi", "AVIF"),
+    (4, (b"ftyphe", b"ftypmif1", b"ftypmsf1"), "HEIC"),
+    (4, b"ftypcrx ", "camera raw"),
+    (0, (b"FUJIFILMCCD-RAW", b"IIR", b"IIU\0"), "camera raw"),
+    (4, (b"ftypqt", b"moov"), "MOV video"),
+    (4, b"ftyp", "MP4 video"),
+    (0, b"\x1aE\xdf\xa3", "WebM or Matroska video"),
+    (8, b"AVI ", "AVI video"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL \r\n\x87\n", "JPEG XL"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"PK\3\4", "ZIP"),
+)
+# How texts begin, in small letters and without leading blanks; base64 of JPEG, PNG, WebP and GIF.
+_TEXTS: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
+    ((b"<svg", b"<!doctype svg"), "SVG"),
+    ((b"<!doctype html", b"<html"), "HTML"),
+    ((b"data:", b"/9j/", b"ivborw0kggo", b"uklgr", b"r0lgod"), "base64 text"),
+    ((b"{", b"["), "JSON"),
+)
+_HINTS = {
+    "TIFF": "Turn on the setting `allow_tiff`, or convert it to JPEG or PNG.",
+    "base64 text": "Decode the base64 text and send the bytes.",
+    **dict.fromkeys(("HTML", "JSON", "XML", "text"), "Send the picture's bytes themselves."),
+}
+
+
+def _allowed_format(data: bytes, limits: ImageLimits) -> str:
+    if not data:
+        raise ImageError("The picture is empty: 0 bytes.", "Send the picture's bytes.")
+    kind = _sniff(data)
+    if kind in limits.formats:
+        return kind
+    accepted = ", ".join(_NAMES.get(name, name) for name in limits.formats)
+    if not kind:
+        raise ImageFormatError(
+            "The bytes are of no known picture format.", f"Accepted are {accepted}."
+        )
+    hint = "Send one frame" if kind.endswith("video") else "Convert it"
+    raise ImageFormatError(
+        f"This is {_NAMES.get(kind, kind)}; accepted are {accepted}.",
+        _HINTS.get(kind, f"{hint} as JPEG or PNG."),
+    )
+
+
+def _sniff(data: bytes) -> str:
+    """Names the format by the first bytes; empty where they tell nothing."""
+    for offset, signature, name in _SIGNATURES:
+        if data.startswith(signature, offset):
+            return name
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for beginning, name in _TEXTS:
+        if start.startswith(beginning):
+            return name
+    if start.startswith((b"<?xml", b"<!--")):
+        return "SVG" if b"<svg" in start else "XML"
+    return "text" if start and not re.search(rb"[^\t\n\r -\x7e]", start) else ""

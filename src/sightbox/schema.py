@@ -1,0 +1,93 @@
+"""The one place that spells JSON: predictions, errors, models.
+
+Python, the command line and HTTP all give these shapes. A list of pictures gives, for each one, a
+prediction or an error.
+"""
+
+from typing import Any
+
+from sightbox.errors import SightboxError
+from sightbox.model import Card
+from sightbox.prediction import ModelInfo, Prediction, Score
+
+Json = dict[str, Any]
+
+
+def prediction_to_json(prediction: Prediction, languages: tuple[str, ...] | None = None) -> Json:
+    """Returns a prediction as JSON values; only labels in `languages` when given.
+
+    Scores have 6 digits after the point and times 3 (microseconds): beyond that is noise.
+    """
+    return {
+        "model": model_to_json(prediction.model),
+        "predictions": [_score_to_json(score, languages) for score in prediction.predictions],
+        "timings_ms": {
+            name: round(getattr(prediction.timings_ms, name), 3)
+            for name in ("decode", "preprocess", "queue", "infer", "total")
+        },
+        "image": {
+            "width": prediction.image.width,
+            "height": prediction.image.height,
+            "format": prediction.image.format,
+        },
+    }
+
+
+def result_to_json(
+    result: Prediction | SightboxError, languages: tuple[str, ...] | None = None
+) -> Json:
+    """Returns one item of a list: a prediction, or ``{"error": problem}``."""
+    if isinstance(result, SightboxError):
+        return {"error": problem_to_json(result)}
+    return prediction_to_json(result, languages)
+
+
+def problem_to_json(error: SightboxError, status: int | None = None) -> Json:
+    """Returns an error as a problem detail (RFC 9457), with `code` and `hint` as extensions."""
+    problem: Json = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": status or error.status,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    return problem | ({"hint": error.hint} if error.hint else {})
+
+
+def model_to_json(model: ModelInfo) -> Json:
+    """Returns which network spoke."""
+    return {"name": model.name, "variant": model.variant, "backend": model.backend}
+
+
+def card_to_json(card: Card) -> Json:
+    """Returns what a client may want to know of a model."""
+    return {
+        "name": card.name,
+        "title": card.title,
+        "architecture": card.architecture,
+        "classes": card.classes,
+        "input": {
+            "resize": card.recipe.resize,
+            "crop": card.recipe.crop,
+            "interpolation": card.recipe.interpolation,
+            "fit": card.recipe.fit,
+            "mean": list(card.mean),
+            "std": list(card.std),
+        },
+        "labels": card.labels,
+        "license": card.license,
+        "accuracy": dict(card.accuracy) if card.accuracy else None,
+        "source": dict(card.source),
+        "sha256": dict(card.files),
+    }
+
+
+def _score_to_json(score: Score, languages: tuple[str, ...] | None) -> Json:
+    label = {code: name for code, name in score.label.items() if not languages or code in languages}
+    return {
+        "index": score.index,
+        "wnid": score.wnid,
+        # A model with names in one language only still says them.
+        "label": label or dict(score.label),
+        "score": round(score.score, 6),
+    }
