@@ -1,0 +1,32 @@
+"""``sightbox serve``: the page and the API."""
+
+import logging
+from collections.abc import Mapping
+
+from sightbox.cli.classify import open_classifier
+from sightbox.cli.output import console
+from sightbox.settings import load_settings
+from sightbox.web.app import create_app
+from sightbox.web.guard import check_exposure
+from sightbox.web.server import Server, stop_on_signals
+
+
+def run(given: Mapping[str, object]) -> int:
+    """Serves until SIGTERM or Ctrl-C, and returns the exit code.
+
+    Raises:
+        SettingsError: A setting is wrong, or the address cannot be listened on.
+    """
+    settings = load_settings(**given)
+    check_exposure(settings)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Waitress warns of each request that waits; waiting is what a queue is for.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    screen = console()
+    with open_classifier(settings) as classifier:
+        server = Server(create_app(classifier, settings), settings)
+        stop_on_signals(server)
+        screen.print(f"Sightbox answers with {classifier.card.name} on [bold]{server.url}[/bold]")
+        screen.print("Ctrl-C stops it.", style="dim")
+        answered_all = server.run()
+    return 0 if answered_all else 1

@@ -1,0 +1,1 @@
+"""HTTP: the Flask application, its routes, its guard, and the server that runs it."""

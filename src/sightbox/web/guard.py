@@ -1,0 +1,129 @@
+"""Who may come in: checks before each request, headers on each response.
+
+The server answers people on this machine and nobody else, unless told otherwise. A web page from
+elsewhere, open in the same person's browser, is "elsewhere": it is kept out by the Host header
+(DNS rebinding), the Origin header and Sec-Fetch-Site (cross-site requests), for every method.
+"""
+
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+
+from sightbox.errors import SettingsError, SightboxError
+from sightbox.settings import Settings
+from sightbox.web.service import current_service
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Sent with every response."""
+
+OPEN_ENDPOINTS = {"pages.index", "static", "api.livez", "api.readyz"}
+"""What needs no token: the page holds nothing, and probes must work without a secret."""
+
+
+class ForbiddenError(SightboxError):
+    """The request comes from a place that may not ask."""
+
+    code = "forbidden"
+    title = "This request is not allowed"
+    status = 403
+
+
+class UnauthorizedError(SightboxError):
+    """The request lacks the token."""
+
+    code = "token_needed"
+    title = "A token is needed"
+    status = 401
+
+
+def install(app: Flask) -> None:
+    """Puts the guard around every route of `app`."""
+    app.before_request(_check_request)
+    app.after_request(_add_headers)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses to listen to a network without a token.
+
+    Raises:
+        SettingsError: The host is no loopback address, and there is neither a token nor
+            ``insecure``.
+    """
+    if not is_loopback(settings.host) and settings.token is None and not settings.insecure:
+        raise SettingsError(
+            f"Listening on {settings.host} lets other machines ask.",
+            "Give a token (SIGHTBOX_TOKEN, at least 16 characters), or accept it with --insecure.",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether a host name or address is this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_request() -> None:
+    settings = current_service().settings
+    _check_host(settings)
+    _check_origin()
+    if settings.token is not None and request.endpoint not in OPEN_ENDPOINTS:
+        _check_token(settings.token)
+
+
+def _check_host(settings: Settings) -> None:
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if host in {"localhost", settings.host, *settings.allowed_hosts} or is_loopback(host):
+        return
+    # An address instead of a name cannot have been rebound; the network was allowed at start.
+    if not is_loopback(settings.host) and _is_address(host):
+        return
+    raise ForbiddenError(
+        f"The host {host!r} is not served here.",
+        "Use the address that was printed at start, or name it in the setting allowed_hosts.",
+    )
+
+
+def _check_origin() -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        raise ForbiddenError(f"Pages from {origin} may not ask this server.")
+    is_link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and not is_link:
+        raise ForbiddenError("Pages from other sites may not ask this server.")
+
+
+def _check_token(token: str) -> None:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
+        raise UnauthorizedError(
+            "This server wants a token.", "Send the header: Authorization: Bearer <token>."
+        )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,85 @@
+"""The web page: one template, and one catalogue of texts for each language.
+
+The server renders the page in the reader's language, so that no untranslated text flashes up. The
+page's scripts fetch the same catalogues when the reader switches language.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, Response, current_app, make_response, render_template, request
+
+import sightbox
+
+CATALOGUES = Path(__file__).parent / "static" / "i18n"
+
+# Language code -> the tag for `<html lang>` (BCP 47). The first language is the fallback.
+LANGUAGES = {"en": "en", "zh": "zh-Hans"}
+
+DEFAULT_MAX_BODY_MB = 32
+
+pages = Blueprint("pages", __name__)
+
+
+@cache
+def load_catalogue(language: str) -> dict[str, str]:
+    """Read the texts of one language, key -> text; a text may hold ``{placeholders}``.
+
+    Raises:
+        FileNotFoundError: There is no catalogue for this language.
+    """
+    path = CATALOGUES / f"{language}.json"
+    texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return texts
+
+
+def choose_language() -> str:
+    """Return the language for this request: ``?lang=``, else ``Accept-Language``, else English."""
+    asked = request.args.get("lang", "")
+    if asked in LANGUAGES:
+        return asked
+    # Werkzeug's best_match prefers an exact but later "en" to an earlier "zh-CN", so we walk the
+    # reader's own order by primary tag.
+    for tag, quality in request.accept_languages:
+        primary = tag.lower().partition("-")[0]
+        if quality > 0 and primary in LANGUAGES:
+            return primary
+    return next(iter(LANGUAGES))
+
+
+def make_translator(language: str, **known: object) -> Callable[[str], str]:
+    """Return a function key -> text that fills the ``known`` placeholders.
+
+    The function raises ``KeyError`` for a key that the catalogue lacks.
+    """
+    catalogue = load_catalogue(language)
+
+    def translate(key: str) -> str:
+        text = catalogue[key]
+        for name, value in known.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+    return translate
+
+
+@pages.get("/")
+def index() -> Response:
+    """Serve the page in the reader's language."""
+    language = choose_language()
+    max_body_mb = current_app.config.get("SIGHTBOX_MAX_BODY_MB", DEFAULT_MAX_BODY_MB)
+    body = render_template(
+        "index.html",
+        language=language,
+        languages=LANGUAGES,
+        max_body_mb=max_body_mb,
+        t=make_translator(language, mb=f"{max_body_mb:g}"),
+        version=sightbox.__version__,
+    )
+    response = make_response(body)
+    response.content_language.add(LANGUAGES[language])
+    response.vary.add("Accept-Language")
+    response.cache_control.no_cache = True
+    return response
