@@ -7,10 +7,10 @@ PORT   ?= 8018
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format types docs package clean
+.PHONY: help setup serve test lint format types docs screenshots package clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.models ## Install Sightbox into .venv and prepare the models.
 
@@ -33,6 +33,9 @@ types: $(VENV)/.dev ## Check the types.
 
 docs: $(VENV)/.dev ## Make the generated pages of docs/ anew.
 	$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/.dev ## Take the pictures of the page in docs/ anew.
+	$(BIN)/python tests/browser/screenshots.py
 
 package: $(VENV)/.dev ## Build the wheel and the source package into dist/.
 	rm -rf dist

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -314,3 +316,27 @@ def test_device_is_refused_without_reading_it() -> None:
         pytest.skip("this system has no /dev/zero")
     with pytest.raises(CheckpointError, match="no regular file"):
         read_checkpoint(device)
+
+
+READ_WITH_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from sightbox.checkpoint import CheckpointError, read_checkpoint
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)
+try:
+    read_checkpoint(Path(sys.argv[1]))
+except CheckpointError as error:
+    print(error.detail)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit and /proc are Linux's")
+def test_file_beyond_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.pth"
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES)
+    found = subprocess.run(
+        [sys.executable, "-c", READ_WITH_LITTLE_MEMORY, path], capture_output=True, check=True
+    )
+    assert found.stdout.decode().strip() == "large.pth: The file does not fit into memory."

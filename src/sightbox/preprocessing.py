@@ -1,8 +1,8 @@
 """Turns an RGB picture into the uint8 pixels that a model reads, as its card says.
 
 With ``fit="crop"`` the bytes are those of torchvision's ``Resize`` and ``CenterCrop`` on a Pillow
-picture. Only where a picture is hundreds of times as long as wide, about one byte in a hundred
-differs, see `MAX_WHOLE_PIXELS`.
+picture. Only where it is hundreds of times as long as wide may bytes differ: by a level with
+``bilinear``, by more with sharper filters.
 """
 
 import math
@@ -104,9 +104,7 @@ def _crop(image: Image.Image, recipe: Recipe) -> Image.Image:
     """Resizes the short side and keeps the centre; less than the crop where there is less."""
     short = min(image.size)
     columns, rows = (
-        # torchvision cuts off the float quotient (`_compute_resized_output_size`).
-        _centre(side, int(recipe.resize * side / short), recipe.crop)
-        for side in image.size
+        _centre(side, recipe.resize * side // short, recipe.crop) for side in image.size
     )
     resample = _FILTERS[recipe.interpolation]
     if columns.whole * rows.whole > MAX_WHOLE_PIXELS:
@@ -139,14 +137,14 @@ class _Axis(NamedTuple):
 
 def _centre(source: int, whole: int, crop: int) -> _Axis:
     """Keeps the middle as torchvision's ``center_crop`` does: halves go to the even number."""
-    first = max(0, (whole - crop) // 2)
+    first = max(0, round((whole - crop) / 2))
     return _Axis(source, whole, first, min(first + crop, whole))
 
 
 def _resize_kept(
     image: Image.Image, columns: _Axis, rows: _Axis, resample: Image.Resampling
 ) -> Image.Image:
-    """Resizes only what is kept, in little memory; about one byte in a hundred differs."""
+    """Resizes only what is kept: little memory, and bytes that may be a level off."""
     (left, right), (top, bottom) = columns.window(), rows.window()
     (x0, x1), (y0, y1) = columns.box(), rows.box()
     # The smaller the numbers in the box, the finer the steps of a float32.

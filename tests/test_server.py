@@ -1,0 +1,277 @@
+"""The server as a process: starts, stops in order, loses nothing, reaches nobody."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from serving import ask, assert_problem, serving
+
+from sightbox.backends import Pixels
+from sightbox.backends.dummy import DummyBackend
+from sightbox.classifier import Classifier
+from sightbox.errors import SettingsError
+from sightbox.settings import load_settings
+from sightbox.store import Store
+from sightbox.web.app import create_app
+from sightbox.web.guard import check_exposure, is_loopback
+from sightbox.web.server import Server
+
+SERVE = [sys.executable, "-W", "error", "-m", "sightbox", "serve", "--port", "0"]
+
+
+@contextmanager
+def running(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Runs ``sightbox serve`` and gives the process and its URL, as soon as it prints it."""
+    with subprocess.Popen(
+        [*SERVE, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        try:
+            yield process, found.group() if found else ""
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def cat(photos: Path) -> bytes:
+    """A photo of a cat, as a file."""
+    return (photos / "chelsea.png").read_bytes()
+
+
+def test_serve_prints_its_address_answers_and_stops_on_sigterm(cat: bytes) -> None:
+    with running() as (process, url):
+        assert ask(url, "/readyz")[0] == 200
+        assert ask(url, "/v1/classify", cat)[2]["predictions"][0]["wnid"].startswith("n0212")
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+
+
+def test_interrupt_stops_in_order_too() -> None:
+    with running("--backend", "dummy") as (process, url):
+        assert ask(url, "/livez")[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+
+
+def test_killed_server_starts_again_and_answers(cat: bytes, tmp_path: Path) -> None:
+    mine = {"SIGHTBOX_HOME": str(tmp_path)}
+    for _ in range(2):
+        with running(**mine) as (process, url):
+            assert ask(url, "/v1/classify", cat)[0] == 200
+            process.kill()
+            process.wait()
+    store = Store(tmp_path)
+    assert [check.problem for check in store.verify("efficientnet-lite0")] == [None, None]
+
+
+def test_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [*SERVE[:-1], port, "--backend", "dummy"], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "Another port" in done.stderr
+
+
+def test_stopping_server_answers_everything_it_accepted(home: Path, cat: bytes) -> None:
+    """Stops while one request is inside the engine and others wait for it: all are answered."""
+    inside, go_on = threading.Event(), threading.Event()
+    first = iter([True])
+
+    def hold(_images: Pixels) -> None:
+        if not next(first, False):
+            inside.set()
+            go_on.wait()
+
+    answers: list[int] = []
+    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+        settings = load_settings(port=0)
+        server = Server(create_app(classifier, settings), settings)
+        finished: list[bool] = []
+        runner = threading.Thread(target=lambda: finished.append(server.run()))
+        runner.start()
+        url = server.url
+        connections = [http.client.HTTPConnection(urlsplit(url).netloc) for _ in range(6)]
+        for connection in connections:
+            connection.request("POST", "/v1/classify", cat)
+        inside.wait()
+        while server._busy() < len(connections):
+            pass
+        server.stop()
+        go_on.set()
+        for connection in connections:
+            response = connection.getresponse()
+            answers.append(response.status)
+            assert response.read()
+            connection.close()
+        runner.join()
+    assert answers == [200] * 6
+    assert finished == [True]
+    with pytest.raises(ConnectionRefusedError):
+        ask(url, "/livez")
+
+
+def test_server_that_cannot_finish_in_time_says_so(home: Path, cat: bytes) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    first = iter([True])
+
+    def hold(_images: Pixels) -> None:
+        if not next(first, False):
+            inside.set()
+            go_on.wait()
+
+    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+        settings = load_settings(port=0, grace=0)
+        server = Server(create_app(classifier, settings), settings)
+        finished: list[bool] = []
+        runner = threading.Thread(target=lambda: finished.append(server.run()))
+        runner.start()
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
+        connection.request("POST", "/v1/classify", cat)
+        inside.wait()
+        server.stop()
+        runner.join()
+        go_on.set()
+        connection.close()
+    assert finished == [False]
+
+
+def test_draining_server_is_not_ready(dummy: Classifier) -> None:
+    settings = load_settings(port=0)
+    app = create_app(dummy, settings)
+    app.extensions["sightbox"].draining.set()
+    answer = app.test_client().get("/readyz")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "closed")
+
+
+def test_stalled_uploads_do_not_block_others(dummy: Classifier, cat: bytes) -> None:
+    with serving(dummy, http_threads=2) as url:
+        address = urlsplit(url)
+        stalled = [socket.create_connection((address.hostname, address.port)) for _ in range(20)]
+        for connection in stalled:
+            connection.sendall(
+                b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\nabc"
+            )
+        assert ask(url, "/livez")[0] == 200
+        assert ask(url, "/v1/classify", cat)[0] == 200
+        for connection in stalled:
+            connection.close()
+
+
+def test_client_that_goes_away_does_no_harm(dummy: Classifier, cat: bytes) -> None:
+    with serving(dummy) as url:
+        address = urlsplit(url)
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(cat)}\r\n\r\n"
+        for _ in range(20):
+            with socket.create_connection((address.hostname, address.port)) as connection:
+                connection.sendall(head.encode() + cat)
+        assert ask(url, "/v1/classify", cat)[0] == 200
+
+
+def test_uploads_never_touch_the_disk(
+    dummy: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a place for temporary files a large upload still is answered."""
+    opened: list[str] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "tempfile.mkstemp" and watching.is_set():
+            opened.append(str(arguments[0]))
+
+    watching = threading.Event()
+    sys.addaudithook(watch)
+    watching.set()
+    with serving(dummy) as url:
+        assert_problem(ask(url, "/v1/classify", b"x" * 9_000_000), 415, "unsupported_format")
+        form = {"Content-Type": "multipart/form-data; boundary=b"}
+        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+        body = head + b"x" * 9_000_000 + b"\r\n--b--\r\n"
+        assert ask(url, "/v1/classify", body, form)[0] == 200
+    watching.clear()
+    assert opened == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "box.local"])
+def test_listening_to_a_network_needs_a_token(host: str) -> None:
+    with pytest.raises(SettingsError, match="Give a token"):
+        check_exposure(load_settings(host=host))
+    check_exposure(load_settings(host=host, token="a-secret-of-24-characters"))
+    check_exposure(load_settings(host=host, insecure=True))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_this_machine_needs_no_token(host: str) -> None:
+    assert is_loopback(host)
+    check_exposure(load_settings(host=host))
+
+
+def test_open_server_without_a_token_does_not_start() -> None:
+    done = subprocess.run(
+        [*SERVE, "--host", "0.0.0.0", "--backend", "dummy"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "SIGHTBOX_TOKEN" in done.stderr
+
+
+OFFLINE = """
+import json, os, pathlib, subprocess, sys, threading, urllib.request
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+links = json.loads(subprocess.check_output(["ip", "-json", "link"]))
+assert [link["ifname"] for link in links] == ["lo"], links
+photo = pathlib.Path(sys.argv[1])
+cli = subprocess.check_output([sys.executable, "-m", "sightbox", "classify", photo, "-k1", "--json"])
+serve = subprocess.Popen(
+    [sys.executable, "-m", "sightbox", "serve", "--port", "8018"], stdout=subprocess.PIPE, text=True
+)
+serve.stdout.readline()
+def get(path, body=None):
+    with urllib.request.urlopen("http://127.0.0.1:8018" + path, body) as answer:
+        return answer.read()
+assert b"<html" in get("/")
+http = json.loads(get("/v1/classify?top_k=1", photo.read_bytes()))
+serve.terminate()
+assert serve.wait() == 0
+found = json.loads(cli)["results"][0]
+assert found["predictions"] == http["predictions"]
+print(found["predictions"][0]["wnid"])
+"""
+
+
+def test_no_network_is_needed_once_set_up(photos: Path) -> None:
+    """Classifies by CLI and HTTP in a network namespace that has no interface but loopback."""
+    isolated = ["unshare", "--net", "--map-root-user"]
+    if not shutil.which("unshare") or not shutil.which("ip"):
+        pytest.skip("this system has no unshare(1) or ip(8)")
+    if subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no network namespace")
+    done = subprocess.run(
+        [*isolated, sys.executable, "-c", OFFLINE, photos / "coffee.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "n07920052\n"), done.stderr
