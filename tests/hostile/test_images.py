@@ -175,10 +175,18 @@ def test_much_metadata_is_no_flood(data: bytes) -> None:
     assert decode_image(data).width == 13
 
 
-def test_inflating_text_is_bad_image() -> None:
-    bomb = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(2**21)))
-    with pytest.raises(ImageError, match="too large"):
-        decode_image(png_with(bomb))
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_with(chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(2**21)))),
+        saved(noise(), "PNG")[:-12] + chunk(b"iCCP", b"") + chunk(b"IEND", b""),
+        png_with(chunk(b"acTL", bytes(8))),
+    ],
+    ids=["inflating text", "empty profile", "warning"],
+)
+def test_bad_chunk_is_bad_image(data: bytes) -> None:
+    with pytest.raises(ImageError, match="PNG picture is damaged"):
+        decode_image(data)
 
 
 def test_scan_limit_is_exact() -> None:
@@ -189,8 +197,8 @@ def test_scan_limit_is_exact() -> None:
 
 
 def test_scan_marks_in_metadata_or_behind_the_picture_do_not_count() -> None:
-    marks = b"\xff\xda" * 200
-    data = progressive(90) + marks
+    marks = b"\xff\xda\0\2" * 200
+    data = progressive(90) + b"\0\2" + marks
     at = data.index(b"\xff\xda")
     at = data.index(b"\xff\xc4", at)
     assert decode_image(data[:at] + segments(0xFE, marks) + data[at:]).width == 13
