@@ -60,6 +60,20 @@ def test_paths_bytes_arrays_and_images_give_the_same_answer(
     assert [a.image.format for a in answers] == ["PNG"] * 5 + [None]
 
 
+def test_pillow_image_is_turned_as_its_exif_says(
+    classifier: Classifier, photos: Path, tmp_path: Path
+) -> None:
+    lying = tmp_path / "lying.jpg"
+    with Image.open(photos / "rocket.jpg") as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # "turn right", EXIF 2.3, table 4
+        image.save(lying, exif=exif)
+    with Image.open(lying) as image:
+        answer = classifier.classify(image)
+    assert answer.predictions == classifier.classify(lying).predictions
+    assert (answer.image.width, answer.image.height) == (427, 640)
+
+
 def test_timings_are_parts_of_the_total(classifier: Classifier, photos: Path) -> None:
     spent = classifier.classify(photos / "rocket.jpg").timings_ms
     parts = (spent.decode, spent.preprocess, spent.queue, spent.infer)

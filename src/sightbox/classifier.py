@@ -24,6 +24,7 @@ from sightbox.image import (
     array_to_image,
     decode_image,
     to_rgb,
+    turn_upright,
 )
 from sightbox.machine import usable_cores
 from sightbox.prediction import (
@@ -200,7 +201,8 @@ class Classifier:
                 f"A {type(picture).__name__} is no picture.",
                 "Give a path, bytes, a uint8 array or a Pillow image.",
             )
-        return DecodedImage(to_rgb(picture), picture.format or "", *picture.size)
+        pixels = to_rgb(turn_upright(picture))
+        return DecodedImage(pixels, picture.format or "", *pixels.size)
 
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._closed:
