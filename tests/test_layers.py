@@ -29,7 +29,7 @@ LAYERS = {
         "backends",
         "schema",
     ),
-    3: ("classifier",),
+    3: ("batching", "classifier"),
     5: ("web", "cli", "__main__"),
 }
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}

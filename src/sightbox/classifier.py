@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightbox.backends import BACKENDS, Backend, create_backend
-from sightbox.errors import BackendError, ClosedError, ImageError, RequestError, SightboxError
+from sightbox.batching import Batcher
+from sightbox.errors import ImageError, RequestError, SightboxError
 from sightbox.image import (
     DEFAULT_LIMITS,
     DecodedImage,
@@ -27,6 +28,7 @@ from sightbox.image import (
     turn_upright,
 )
 from sightbox.machine import usable_cores
+from sightbox.model import Card
 from sightbox.prediction import (
     ImageInfo,
     ModelInfo,
@@ -58,6 +60,9 @@ class Classifier:
         backend: Name of a backend, or an unloaded backend of your own.
         home: Folder of the models; see `sightbox.store.default_home`.
         threads: Threads of the engine; the cores this process may use when not given.
+        streams: Batches that the engine runs at the same time.
+        max_batch: Most pictures in a batch.
+        queue_size: Most pictures that may wait for the engine.
         limits: Which pictures are accepted.
 
     Raises:
@@ -78,6 +83,9 @@ class Classifier:
         *,
         home: Path | None = None,
         threads: int | None = None,
+        streams: int = 1,
+        max_batch: int = 8,
+        queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
         store = Store(home)
@@ -88,16 +96,33 @@ class Classifier:
         self.threads = threads or usable_cores()
         self._backend = _backend(backend)
         self._backend.load(opened, self.threads)
-        self._turn = threading.Lock()
-        self._closed = False
-        self.check()
+        self._decoding = threading.BoundedSemaphore(usable_cores())
+        self._batcher = Batcher(
+            self._run,
+            _test_picture(self.card),
+            max_batch=max_batch,
+            capacity=queue_size,
+            workers=streams,
+        )
 
     @property
     def info(self) -> ModelInfo:
         """Which network speaks."""
         return ModelInfo(self.card.name, self._backend.variant, self._backend.name)
 
-    def classify(self, picture: Picture, *, top_k: int = 5, min_score: float = 0.0) -> Prediction:
+    @property
+    def ready(self) -> bool:
+        """Whether the engine takes pictures: False after it failed, until it has proven itself."""
+        return self._batcher.ready
+
+    def classify(
+        self,
+        picture: Picture,
+        *,
+        top_k: int = 5,
+        min_score: float = 0.0,
+        timeout: float | None = None,
+    ) -> Prediction:
         """Says what one picture shows.
 
         Args:
@@ -105,35 +130,33 @@ class Classifier:
                 [H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey.
             top_k: At most this many classes, at least 1.
             min_score: Only classes with at least this probability, 0..1.
+            timeout: Seconds that the picture may wait for the engine; without end when None.
 
         Raises:
             ImageError: The picture cannot be read.
             RequestError: `top_k` or `min_score` is out of range, or the picture of a wrong type.
+            QueueFullError: Too many pictures wait already.
+            DeadlineError: The time was over before the engine took the picture.
             BackendError: The engine failed.
             ClosedError: The classifier is closed.
         """
         _check_range(top_k, min_score)
-        start = perf_counter()
-        image = self._decode(picture)
-        decoded = perf_counter()
-        pixels = prepare(image.pixels, self.card.recipe)
-        prepared = perf_counter()
-        with self._turn:
-            begun = perf_counter()
-            logits = self._infer(pixels[None])[0]
-            done = perf_counter()
-        scores = self._scores(logits, top_k, min_score)
+        asked = perf_counter()
+        # As many at once as there are cores: more would only take the processor from the engine.
+        with self._decoding:
+            start = perf_counter()
+            image = self._decode(picture)
+            decoded = perf_counter()
+            pixels = prepare(image.pixels, self.card.recipe)
+            prepared = perf_counter()
+        answer = self._batcher.ask(pixels, timeout)
+        scores = self._scores(answer.logits, top_k, min_score)
         timings = Timings(
-            *(
-                (after - before) * 1000
-                for before, after in (
-                    (start, decoded),
-                    (decoded, prepared),
-                    (prepared, begun),
-                    (begun, done),
-                    (start, perf_counter()),
-                )
-            )
+            decode=1000 * (decoded - start),
+            preprocess=1000 * (prepared - decoded),
+            queue=1000 * (start - asked + answer.waited),
+            infer=1000 * answer.ran,
+            total=1000 * (perf_counter() - asked),
         )
         seen = ImageInfo(image.width, image.height, image.format or None)
         return Prediction(self.info, scores, timings, seen)
@@ -159,24 +182,17 @@ class Classifier:
         return _ordered(one, pictures, workers=usable_cores() + 1)
 
     def check(self) -> None:
-        """Sends a drawn picture through the engine.
+        """Sends a drawn picture through the queue and the engine.
 
         Raises:
             BackendError: The engine failed, or answered with something that is no answer.
         """
-        side = self.card.recipe.crop
-        ramp = np.linspace(0, 255, side).astype(np.uint8)
-        picture = np.stack([np.tile(ramp, (side, 1))] * len(self.card.mean), axis=-1)
-        with self._turn:
-            logits = self._infer(picture[None])
-        if logits.shape != (1, self.card.classes) or not np.isfinite(logits).all():
-            raise BackendError(f"The engine answered a test picture with {logits.shape} numbers.")
+        self._batcher.prove()
 
     def close(self) -> None:
-        """Waits for the picture in hand and frees the engine; may be called twice."""
-        with self._turn:
-            self._closed = True
-            self._backend.close()
+        """Answers what waits and frees the engine; may be called twice."""
+        self._batcher.close()
+        self._backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -204,9 +220,7 @@ class Classifier:
         pixels = to_rgb(turn_upright(picture))
         return DecodedImage(pixels, picture.format or "", *pixels.size)
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if self._closed:
-            raise ClosedError("The classifier is closed.")
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.run(batch)["logits"]
 
     def _scores(self, logits: NDArray[np.float32], k: int, min_score: float) -> tuple[Score, ...]:
@@ -257,6 +271,13 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"The file cannot be read: {error.strerror}.") from error
+
+
+def _test_picture(card: Card) -> NDArray[np.uint8]:
+    """Draws a ramp of the model's input size, uint8 [H, W, C]."""
+    side = card.recipe.crop
+    ramp = np.linspace(0, 255, side).astype(np.uint8)
+    return np.stack([np.tile(ramp, (side, 1))] * len(card.mean), axis=-1)
 
 
 def _check_range(top_k: int, min_score: float) -> None:

@@ -1,0 +1,264 @@
+"""The queue in front of the engine: bounded, without artificial delay, and never stuck.
+
+A batch is all that waits, up to the limit, now. Each worker is a thread with buffers of its own. A
+worker whose batch fails gives the failure to the calls of that batch and ends; a fresh one takes
+its place, and takes calls only after it has answered a proof picture.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightbox.errors import (
+    BackendError,
+    ClosedError,
+    DeadlineError,
+    QueueFullError,
+    SightboxError,
+)
+
+FIRST_RETRY = 0.1
+LONGEST_RETRY = 5.0
+"""Seconds between the proofs of an engine that fails them: doubled each time, up to the longest."""
+
+Pixels = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+Run = Callable[[Pixels], Logits]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call gets.
+
+    Attributes:
+        logits: float32 [C].
+        waited: Seconds from the call to the start of its batch.
+        ran: Seconds that its batch took.
+        batch: Number of pictures in its batch.
+    """
+
+    logits: Logits
+    waited: float
+    ran: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class _Call:
+    pixels: Pixels
+    deadline: float | None
+    future: Future[Answer] = field(default_factory=Future)
+    asked: float = field(default_factory=time.perf_counter)
+
+
+class Batcher:
+    """Runs calls from many threads in batches.
+
+    Args:
+        run: Answers a batch: uint8 [N, H, W, 3] to float32 [N, C]. Called by one thread for each
+            worker, at the same time.
+        proof: A picture, uint8 [H, W, 3], that a fresh worker must answer with finite numbers
+            before it takes calls.
+        max_batch: Most pictures in a batch.
+        capacity: Most calls that may wait.
+        workers: Number of workers.
+
+    Raises:
+        BackendError: The engine does not answer the proof picture.
+    """
+
+    def __init__(
+        self, run: Run, proof: Pixels, *, max_batch: int, capacity: int, workers: int = 1
+    ) -> None:
+        self._run = run
+        self._proof = proof[None]
+        self._max_batch = max_batch
+        self._capacity = capacity
+        self._waiting: deque[_Call] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._proven = 0
+        self._threads: set[threading.Thread] = set()
+        self._prove()
+        for _ in range(workers):
+            self._start(self._work)
+        self._proven = workers
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker that has proven itself takes calls."""
+        return self._proven > 0 and not self._closed
+
+    @property
+    def depth(self) -> int:
+        """Number of calls that wait."""
+        return len(self._waiting)
+
+    def ask(self, pixels: Pixels, timeout: float | None = None) -> Answer:
+        """Waits for the answer to one picture.
+
+        Args:
+            pixels: uint8 [H, W, 3].
+            timeout: Seconds after which the call is given up before it is computed.
+
+        Raises:
+            QueueFullError: Too many calls wait already.
+            DeadlineError: The time was over before the turn came.
+            BackendError: The engine failed.
+            ClosedError: The batcher is closed.
+        """
+        call = _Call(pixels, None if timeout is None else time.monotonic() + timeout)
+        self._submit(call)
+        try:
+            return call.future.result()
+        except BaseException:
+            # Ctrl-C in the thread that waits: nobody needs the answer any more.
+            call.future.cancel()
+            raise
+
+    def prove(self) -> None:
+        """Sends the proof picture through the queue and the engine.
+
+        Raises:
+            BackendError: The engine does not answer, or with something that is no number.
+        """
+        _check_proof(self.ask(self._proof[0]).logits)
+
+    def close(self) -> None:
+        """Answers what waits, then ends; may be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        # A worker that fails now is replaced before it ends, so none is missed.
+        while threads := list(self._threads):
+            for thread in threads:
+                thread.join()
+
+    def _submit(self, call: _Call) -> None:
+        with self._changed:
+            if self._closed:
+                raise ClosedError("The classifier is closed.")
+            if not self._proven:
+                raise BackendError("The recognition engine is out of order.", "It is restarting.")
+            if len(self._waiting) >= self._capacity:
+                raise QueueFullError(f"{self._capacity} pictures wait already.", "Try again soon.")
+            self._waiting.append(call)
+            self._changed.notify()
+
+    def _start(self, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name="sightbox-engine", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        """Answers batches until the end, or until one fails."""
+        buffer = np.empty((self._max_batch, *self._proof.shape[1:]), np.uint8)
+        while calls := self._take():
+            try:
+                self._answer(calls, buffer)
+            except BaseException as error:
+                # The edge of a worker: whatever it was, these calls must hear of it, and a fresh
+                # worker must come.
+                logger.exception("The engine failed on a batch of %d.", len(calls))
+                self._replace(calls, error)
+                return
+        with self._changed:
+            self._threads.discard(threading.current_thread())
+
+    def _take(self) -> list[_Call]:
+        """Waits for calls and takes as many as fit; nothing at the end."""
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if not self._waiting:
+                    return []
+                count = min(self._max_batch, len(self._waiting))
+                taken = [self._waiting.popleft() for _ in range(count)]
+            if wanted := [call for call in taken if _is_wanted(call)]:
+                return wanted
+
+    def _answer(self, calls: Sequence[_Call], buffer: Pixels) -> None:
+        begun = time.perf_counter()
+        if len(calls) == 1:
+            batch = calls[0].pixels[None]
+        else:
+            batch = np.stack([call.pixels for call in calls], out=buffer[: len(calls)])
+        logits = self._run(batch)
+        if len(logits) != len(calls):
+            raise BackendError(f"{len(calls)} pictures went in, {len(logits)} answers came out.")
+        ran = time.perf_counter() - begun
+        for call, row in zip(calls, logits, strict=True):
+            call.future.set_result(Answer(row, begun - call.asked, ran, len(calls)))
+
+    def _replace(self, calls: Sequence[_Call], error: BaseException) -> None:
+        told = (
+            error
+            if isinstance(error, SightboxError)
+            else BackendError(f"The recognition engine failed: {type(error).__name__}.")
+        )
+        with self._changed:
+            self._proven -= 1
+            self._threads.discard(threading.current_thread())
+            self._start(self._work_after_proof)
+        for call in calls:
+            if not call.future.done():
+                call.future.set_exception(told)
+
+    def _work_after_proof(self) -> None:
+        """Works as soon as the engine answers the proof picture again."""
+        wait = FIRST_RETRY
+        while True:
+            try:
+                self._prove()
+            except Exception as error:  # noqa: BLE001 - the edge of a worker
+                logger.warning("The engine still fails: %s", error)
+                self._fail_waiting()
+            else:
+                break
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, timeout=wait):
+                    self._threads.discard(threading.current_thread())
+                    return
+            wait = min(2 * wait, LONGEST_RETRY)
+        with self._changed:
+            self._proven += 1
+        self._work()
+
+    def _fail_waiting(self) -> None:
+        """Gives up the calls that wait when nobody is left to answer them."""
+        with self._changed:
+            if self._proven:
+                return
+            abandoned = list(self._waiting)
+            self._waiting.clear()
+        for call in abandoned:
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(BackendError("The recognition engine is out of order."))
+
+    def _prove(self) -> None:
+        _check_proof(self._run(self._proof)[0])
+
+
+def _is_wanted(call: _Call) -> bool:
+    """Tells whether to compute a call: not when nobody waits for it, or its time is over."""
+    if not call.future.set_running_or_notify_cancel():
+        return False
+    if call.deadline is not None and time.monotonic() > call.deadline:
+        call.future.set_exception(DeadlineError("The time was over before the turn came."))
+        return False
+    return True
+
+
+def _check_proof(logits: Logits) -> None:
+    if not np.isfinite(logits).all():
+        raise BackendError("The engine answers the proof picture with what is no number.")
