@@ -87,6 +87,12 @@ def wait_for_depth(batcher: Batcher, depth: int) -> None:
         pass
 
 
+def wait_until_ready(batcher: Batcher) -> None:
+    """Returns when a worker has proven itself."""
+    while not batcher.ready:
+        pass
+
+
 def test_answer_tells_its_batch_and_times() -> None:
     with batching() as batcher:
         answer = batcher.ask(picture(5))
@@ -163,8 +169,7 @@ def test_failing_batch_fails_its_own_calls_and_a_fresh_worker_goes_on() -> None:
     with batching(fail_on_nine, max_batch=1) as batcher:
         with pytest.raises(BackendError, match="failed: ZeroDivisionError"):
             batcher.ask(picture(9))
-        while not batcher.ready:
-            pass
+        wait_until_ready(batcher)
         assert batcher.ask(picture(8)).logits[0] == 8
 
 
@@ -187,8 +192,7 @@ def test_broken_engine_is_not_ready_until_it_answers_the_proof_again() -> None:
         with pytest.raises(BackendError, match="out of order"):
             batcher.ask(picture(2))
         broken.clear()
-        while not batcher.ready:
-            pass
+        wait_until_ready(batcher)
         assert batcher.ask(picture(3)).logits[0] == 3
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CONSTRAINTS = ROOT / "constraints.txt"
 
 pytestmark = pytest.mark.package
 
@@ -51,9 +52,8 @@ def test_installed_wheel_classifies_a_photo(dist: Path, photos: Path, tmp_path: 
     (wheel,) = dist.glob("*.whl")
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*install, *constraints, wheel], check=True, capture_output=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint"]
+    subprocess.run([python, *install, CONSTRAINTS, wheel], check=True, capture_output=True)
     shutil.copy(photos / "chelsea.png", tmp_path / "cat.png")
     environment = os.environ | {"SIGHTBOX_HOME": str(tmp_path / "home"), "PYTHONPATH": ""}
     done = subprocess.run(

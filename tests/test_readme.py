@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving import serving
 
+from serving import serving
 from sightbox.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,8 @@ MAKE = {"make serve", "make test"}
 
 
 def _blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return pattern.findall(page.read_text("utf-8"))
 
 
 def _commands(page: Path) -> list[str]:
@@ -47,9 +48,9 @@ def test_command_works_as_written(command: str, folder: Path, classifier: Classi
         return
     with serving(classifier) as url:
         command = command.replace("http://127.0.0.1:8018", url)
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602 - the README's own words
             command.replace("curl ", "curl -fsS "),
-            shell=True,  # noqa: S602 - the README's own words
+            shell=True,
             cwd=folder,
             capture_output=True,
             text=True,
@@ -89,7 +90,7 @@ def test_both_readmes_show_the_same_commands_and_programs() -> None:
 
 
 def test_make_targets_of_the_readmes_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {command.split()[1] for command in MAKE} <= targets
 
 
