@@ -24,6 +24,9 @@ CARD = "model.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
 
+EXACT = "fp32"
+"""The variant whose answers are the network's own."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 logger = logging.getLogger(__name__)
@@ -146,6 +149,19 @@ class Model:
                 hint,
             )
         return content
+
+
+def graph_file(variant: str) -> str:
+    """Returns the name of the file with the graph of a variant.
+
+    bf16 is how a runtime computes, not what is stored: it has the graph of the exact variant.
+    """
+    return GRAPH if variant in {EXACT, "bf16"} else f"model.{variant}.onnx"
+
+
+def report_file(variant: str) -> str:
+    """Returns the name of the file with the agreement report of a variant."""
+    return f"{variant}.json"
 
 
 def check_name(name: str) -> str:

@@ -49,6 +49,22 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of the engine; the cores this process may use when empty.",
     )
+    streams: int = Field(
+        1, ge=1, le=64, description="Batches that the engine runs at the same time."
+    )
+    max_batch: int = Field(
+        8, ge=1, le=256, description="Most pictures in a batch; a batch is all that waits, now."
+    )
+    queue_size: int = Field(
+        256, ge=1, le=65536, description="Most pictures that may wait for the engine."
+    )
+    max_wait: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="How long a picture may wait for the engine before it is given up.",
+        json_schema_extra={"unit": "seconds"},
+    )
     top_k: int = Field(5, ge=1, le=1000, description="How many classes an answer names.")
     min_score: float = Field(
         0.0, ge=0, le=1, description="Least probability of a class that an answer names."

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightbox.errors import BackendNotAvailableError
-from sightbox.model import Model
+from sightbox.model import EXACT, Model
 
 BACKENDS = ("onnxruntime", "dummy")
 """Names of the backends, the default first."""
@@ -30,10 +30,11 @@ class Backend(Protocol):
     name: str
     variant: str
 
-    def load(self, model: Model, threads: int) -> None:
-        """Loads the model, to be run by this many threads.
+    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
+        """Loads a variant of the model, to be run by this many threads.
 
         Raises:
+            BackendNotAvailableError: This backend or this machine cannot run the variant.
             BackendError: The runtime refuses the model.
         """
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sightbox.backends import Arrays, Pixels
 from sightbox.errors import BackendError
-from sightbox.model import Model
+from sightbox.model import EXACT, Model
 
 FEATURES = 3
 """Its features are the mean of each channel, its maps a single cell of them."""
@@ -39,8 +39,9 @@ class DummyBackend:
         self._before_run = before_run
         self._classes = 0
 
-    def load(self, model: Model, threads: int) -> None:  # noqa: ARG002 - the protocol's signature
+    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:  # noqa: ARG002 - the protocol's signature
         """Remembers the number of classes."""
+        self.variant = variant
         self._classes = model.card.classes
 
     def run(self, images: Pixels, outputs: Sequence[str] = ("logits",)) -> Arrays:

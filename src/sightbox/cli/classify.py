@@ -85,6 +85,9 @@ def open_classifier(settings: Settings) -> Classifier:
         settings.backend,
         home=settings.home,
         threads=settings.threads,
+        streams=settings.streams,
+        max_batch=settings.max_batch,
+        queue_size=settings.queue_size,
         limits=limits,
     )
 

@@ -58,7 +58,9 @@ def classify() -> Response:
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
-        answer = service.classifier.classify(body, top_k=top_k, min_score=min_score)
+        answer = service.classifier.classify(
+            body, top_k=top_k, min_score=min_score, timeout=service.settings.max_wait
+        )
         return _json(prediction_to_json(answer, languages))
     parts = _image_parts(service)
     results = service.classifier.classify_many(
