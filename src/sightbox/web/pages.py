@@ -9,23 +9,22 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 
 import sightbox
+from sightbox.web.service import current_service
 
 CATALOGUES = Path(__file__).parent / "static" / "i18n"
 
 # Language code -> the tag for `<html lang>` (BCP 47). The first language is the fallback.
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 
-DEFAULT_MAX_BODY_MB = 32
-
 pages = Blueprint("pages", __name__)
 
 
 @cache
 def load_catalogue(language: str) -> dict[str, str]:
-    """Read the texts of one language, key -> text; a text may hold ``{placeholders}``.
+    """Reads the texts of one language, key -> text; a text may hold ``{placeholders}``.
 
     Raises:
         FileNotFoundError: There is no catalogue for this language.
@@ -36,7 +35,7 @@ def load_catalogue(language: str) -> dict[str, str]:
 
 
 def choose_language() -> str:
-    """Return the language for this request: ``?lang=``, else ``Accept-Language``, else English."""
+    """Returns the language for this request: ``?lang=``, else ``Accept-Language``, else English."""
     asked = request.args.get("lang", "")
     if asked in LANGUAGES:
         return asked
@@ -50,7 +49,7 @@ def choose_language() -> str:
 
 
 def make_translator(language: str, **known: object) -> Callable[[str], str]:
-    """Return a function key -> text that fills the ``known`` placeholders.
+    """Returns a function key -> text that fills the ``known`` placeholders.
 
     The function raises ``KeyError`` for a key that the catalogue lacks.
     """
@@ -67,9 +66,9 @@ def make_translator(language: str, **known: object) -> Callable[[str], str]:
 
 @pages.get("/")
 def index() -> Response:
-    """Serve the page in the reader's language."""
+    """Serves the page in the reader's language."""
     language = choose_language()
-    max_body_mb = current_app.config.get("SIGHTBOX_MAX_BODY_MB", DEFAULT_MAX_BODY_MB)
+    max_body_mb = current_service().settings.max_body_mb
     body = render_template(
         "index.html",
         language=language,

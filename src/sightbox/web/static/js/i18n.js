@@ -1,0 +1,110 @@
+/** Texts and numbers in the reader's language. */
+
+/** @typedef {"en" | "zh"} Language */
+/** @typedef {Record<string, string | number>} Values */
+
+const STORE = "sightbox.lang";
+const root = document.documentElement;
+
+/** @type {Record<string, string>} */
+let catalogue = {};
+
+/** The largest upload, in MB; the server writes it into the page. */
+export const maxBodyMb = Number(root.dataset.maxBodyMb);
+
+/** @returns {Language} The language that the page shows now. */
+export const language = () => /** @type {Language} */ (root.dataset.language);
+
+/** @returns {Language} The language that comes second beside each label. */
+export const otherLanguage = () => (language() === "zh" ? "en" : "zh");
+
+/** @param {Language} code @returns {string} The tag for a `lang` attribute. */
+export const languageTag = (code) => (code === "zh" ? "zh-Hans" : "en");
+
+/**
+ * The text of a key, its `{placeholders}` filled.
+ * @param {string} key
+ * @param {Values} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const known = /** @type {Values} */ ({ mb: maxBodyMb, ...values });
+  return (catalogue[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(known[name] ?? whole));
+}
+
+/** @param {string} [code] @returns {string} The key of an error's words. */
+export const errorKey = (code) => (`error.${code}` in catalogue ? `error.${code}` : "error.unknown");
+
+/** @param {number} number @returns {string} The number with one decimal. */
+export function decimal(number) {
+  return number.toLocaleString(language(), { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+}
+
+/** @param {number} share 0 to 1 @returns {string} Percent with one decimal. */
+export function percent(share) {
+  const digits = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return share.toLocaleString(language(), /** @type {Intl.NumberFormatOptions} */ (digits));
+}
+
+/**
+ * Write the texts of every marked element below a node.
+ * @param {ParentNode} node
+ */
+export function translate(node) {
+  for (const element of node.querySelectorAll("[data-i18n]")) {
+    element.textContent = t(element.getAttribute("data-i18n") ?? "");
+  }
+  for (const element of node.querySelectorAll("[data-i18n-label]")) {
+    element.setAttribute("aria-label", t(element.getAttribute("data-i18n-label") ?? ""));
+  }
+}
+
+/** @param {Language} code */
+async function load(code) {
+  const response = await fetch(new URL(`../i18n/${code}.json`, import.meta.url));
+  if (!response.ok) throw new TypeError(`no catalogue for ${code}`);
+  catalogue = await response.json();
+}
+
+/**
+ * Show the page in another language; everything on it stays.
+ * @param {Language} code
+ */
+export async function switchLanguage(code) {
+  await load(code);
+  root.dataset.language = code;
+  root.lang = languageTag(code);
+  translate(document);
+  for (const link of document.querySelectorAll(".languages a")) {
+    if (link.getAttribute("data-language") === code) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** @param {Language} code Keep the choice in the address, and for the next visit. */
+export function rememberLanguage(code) {
+  const address = new URL(location.href);
+  address.searchParams.set("lang", code);
+  history.replaceState(null, "", address);
+  try {
+    localStorage.setItem(STORE, code);
+  } catch {
+    // A browser that forbids storage still has the address.
+  }
+}
+
+/** Load the page's catalogue, or the one remembered where the address asks for none. */
+export async function startLanguage() {
+  let stored = null;
+  try {
+    stored = localStorage.getItem(STORE);
+  } catch {
+    // No storage: the server's choice stands.
+  }
+  const asked = new URLSearchParams(location.search).has("lang");
+  if (!asked && (stored === "en" || stored === "zh") && stored !== language()) {
+    await switchLanguage(stored);
+  } else {
+    await load(language());
+  }
+}
