@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sightbox.errors import (
     BackendNotAvailableError,
     ClosedError,
     ImageError,
+    ImageFormatError,
     ImageTooLargeError,
     ModelNotFoundError,
     RequestError,
@@ -105,12 +107,14 @@ def test_top_k_and_least_score_limit_the_answer(classifier: Classifier, photos: 
     ("given", "told"),
     [
         ({"top_k": 0}, "at least 1"),
+        ({"top_k": 2.5}, "whole number"),
+        ({"top_k": "5"}, "whole number"),
         ({"min_score": -0.1}, "from 0 to 1"),
         ({"min_score": float("nan")}, "from 0 to 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(
-    dummy: Classifier, gradient: Image.Image, given: dict[str, float], told: str
+    dummy: Classifier, gradient: Image.Image, given: dict[str, object], told: str
 ) -> None:
     with pytest.raises(RequestError, match=told):
         dummy.classify(gradient, **given)  # type: ignore[arg-type]  # the checks are tested
@@ -164,6 +168,45 @@ def test_many_pictures_are_read_a_few_ahead_and_may_be_endless(
     assert len(list(itertools.islice(results, 50))) == 50
     results.close()  # type: ignore[attr-defined]  # it is a generator
     assert next(taken) < 100
+
+
+def test_error_of_the_iterable_comes_after_the_answers_to_what_it_gave(
+    dummy: Classifier, gradient: Image.Image
+) -> None:
+    def pictures() -> Iterator[Image.Image]:
+        yield from [gradient] * 3
+        raise KeyError("the caller's own")
+
+    results = dummy.classify_many(pictures())
+    assert all(isinstance(next(results), Prediction) for _ in range(3))
+    with pytest.raises(KeyError, match="the caller's own"):
+        next(results)
+
+
+def test_endless_and_impossible_files_are_image_errors(
+    dummy: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightbox.classifier.MAX_FILE_BYTES", 1000)
+    (tmp_path / "edge").write_bytes(b"x" * 1000)
+    (tmp_path / "above").write_bytes(b"x" * 1001)
+    with pytest.raises(ImageFormatError):
+        dummy.classify(tmp_path / "edge")
+    for endless in (tmp_path / "above", "/dev/zero"):
+        with pytest.raises(ImageError, match="more than 1,000 bytes"):
+            dummy.classify(endless)
+    with pytest.raises(ImageError, match="null"):
+        dummy.classify("a\0b.jpg")
+
+
+@pytest.mark.parametrize("name", ["threads", "streams", "max_batch", "queue_size"])
+def test_numbers_below_one_are_refused(home: Path, name: str) -> None:
+    with pytest.raises(RequestError, match=f"{name} is 0"):
+        Classifier(backend=DummyBackend(), home=home, **{name: 0})  # type: ignore[arg-type]
+
+
+def test_score_at_the_edge_is_named(classifier: Classifier, photos: Path) -> None:
+    best = classifier.classify(photos / "coffee.png").top.score
+    assert classifier.classify(photos / "coffee.png", min_score=best).top.score == best
 
 
 def test_threads_each_get_their_own_answer(dummy: Classifier) -> None:
@@ -223,7 +266,7 @@ class NanBackend(DummyBackend):
 
 
 def test_engine_that_answers_nonsense_is_found_at_the_start(home: Path) -> None:
-    with pytest.raises(BackendError, match="proof picture"):
+    with pytest.raises(BackendError, match="no number"):
         Classifier(backend=NanBackend(), home=home)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sightbox.errors import LabelError
-from sightbox.labels import load_labels, numbered_labels, own_labels
+from sightbox.labels import load_labels, numbered_labels, own_labels, read_names
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -107,3 +107,41 @@ def test_own_classes_need_names_that_differ() -> None:
 
 def test_classes_without_names_are_numbered() -> None:
     assert numbered_labels(2).names["en"] == ("class 0", "class 1")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("a.json", "{}", "no list"),
+        ("a.json", "[]", "no list"),
+        ("a.json", "[1]", "class 1 is empty"),
+        ("a.json", "{", "cannot be read"),
+        ("a.txt", "\n\n", "no list"),
+        ("a.txt", "good\n\nbad", "class 2 is empty"),
+    ],
+)
+def test_bad_list_of_own_names_is_refused(
+    tmp_path: Path, file: str, content: str, told: str
+) -> None:
+    (tmp_path / file).write_text(content, "utf-8")
+    with pytest.raises(LabelError, match=told):
+        read_names(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.txt", "good\nbad\n"),
+        ("a.txt", "good\r\nbad\n\n"),
+        ("a.txt", "\ufeffgood\nbad"),
+        ("a.json", '["good", "bad"]'),
+    ],
+)
+def test_own_names_are_lines_or_a_list(tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / file).write_text(content, "utf-8")
+    assert read_names(tmp_path / file) == ("good", "bad")
+
+
+def test_missing_list_of_own_names_is_a_label_error(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="cannot be read"):
+        read_names(tmp_path / "none.txt")

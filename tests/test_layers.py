@@ -25,6 +25,7 @@ LAYERS = {
         "model",
         "catalogue",
         "download",
+        "archive",
         "store",
         "backends",
         "schema",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,11 @@ from sightbox.catalogue import EMBEDDED, embedded_weights, known, known_names
 from sightbox.classifier import Classifier
 from sightbox.errors import (
     CheckpointError,
-    LabelError,
     ModelError,
     ModelNotFoundError,
 )
-from sightbox.model import CARD, GRAPH, WEIGHTS, Card
-from sightbox.store import Check, Store, labels_from_file
+from sightbox.model import CARD, GRAPH, WEIGHTS, Card, seal, write_model
+from sightbox.store import Check, Store
 
 PREPARE = """
 import pathlib, sys
@@ -71,6 +70,35 @@ def test_prepared_model_is_not_made_again(store: Store) -> None:
     assert (store.models / EMBEDDED / CARD).stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("damage", ["broken card", "no card", "empty folder"])
+def test_model_without_a_sound_card_is_named_and_made_again(store: Store, damage: str) -> None:
+    folder = store.models / EMBEDDED
+    if damage == "broken card":
+        (folder / CARD).write_text("{")
+    elif damage == "no card":
+        (folder / CARD).unlink()
+    else:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    assert [check.file for check in store.verify(EMBEDDED)] == [CARD]
+    with pytest.raises(ModelError, match="sightbox models remove efficientnet-lite0"):
+        store.open(EMBEDDED)
+    store.prepare_embedded()
+    assert store.verify(EMBEDDED) == [Check(GRAPH, None), Check(WEIGHTS, None)]
+
+
+def test_what_is_no_model_is_not_listed(store: Store) -> None:
+    (store.models / "old backup").mkdir()
+    (store.models / "notes.txt").touch()
+    assert store.names() == [EMBEDDED]
+
+
+def test_finding_a_model_prepares_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.find(EMBEDDED) is None
+    assert store.names() == []
+
+
 def test_damaged_model_is_named_and_made_again_by_preparing(store: Store) -> None:
     graph = store.models / EMBEDDED / GRAPH
     content = bytearray(graph.read_bytes())
@@ -92,9 +120,25 @@ def test_missing_file_is_named(store: Store) -> None:
     ("change", "told"),
     [
         ({"recipe": None}, "card is damaged"),
+        ({"recipe": {"resize": 256, "crop": 224.5, "interpolation": "bicubic"}}, "sizes are"),
+        ({"recipe": {"resize": 256, "crop": 60000, "interpolation": "bicubic"}}, "sizes are"),
         ({"name": "../x"}, "cannot name a model"),
         ({"name": "other"}, "holds a model named other"),
+        ({"name": 5}, "a name is no text"),
+        ({"title": 5}, "a name is no text"),
         ({"shape": 1}, "card is damaged"),
+        ({"classes": True}, "classes is True"),
+        ({"mean": [0.5] * 5}, "mean is"),
+        ({"mean": ["a", "b", "c"]}, "mean is"),
+        ({"std": [0, 0, 0]}, "std is"),
+        ({"std": [float("nan")] * 3}, "std is"),
+        ({"activation": "sigmoid"}, "activation is 'sigmoid'"),
+        ({"labels": 5}, "labels is 5"),
+        ({"names": [1]}, "names is no list of texts"),
+        ({"accuracy": {"x": 1}}, "accuracy is"),
+        ({"accuracy": [1]}, "accuracy is"),
+        ({"files": 5}, "files is 5"),
+        ({"source": {"file": 1}}, "source is"),
     ],
 )
 def test_damaged_card_is_a_model_error(store: Store, change: dict[str, object], told: str) -> None:
@@ -102,6 +146,12 @@ def test_damaged_card_is_a_model_error(store: Store, change: dict[str, object], 
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
     with pytest.raises(ModelError, match=told):
         store.open(EMBEDDED)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, "\xff"])
+def test_text_that_is_no_card_is_a_model_error(text: str) -> None:
+    with pytest.raises(ModelError, match="card is damaged"):
+        Card.from_json(text.encode("latin-1"))
 
 
 def test_card_survives_json(store: Store) -> None:
@@ -122,8 +172,10 @@ def test_known_model_that_is_not_here_says_how_to_get_it(store: Store) -> None:
         store.open("vgg")
 
 
-def test_resnet18_is_the_default_as_soon_as_it_is_here(store: Store, resnet18_file: Path) -> None:
-    store.import_file(resnet18_file, name="resnet18", architecture="resnet18")
+def test_resnet18_is_the_default_as_soon_as_it_is_here(store: Store) -> None:
+    embedded = store.open(EMBEDDED)
+    contents = {file: embedded.read(file) for file in embedded.card.files}
+    write_model(seal(replace(embedded.card, name="resnet18"), contents), store.models)
     assert store.default_name() == "resnet18"
     with Classifier(home=store.home) as classifier:
         assert classifier.info.name == "resnet18"
@@ -175,33 +227,36 @@ def test_missing_file_cannot_be_imported(store: Store, tmp_path: Path) -> None:
         store.import_file(tmp_path / "nope.pth")
 
 
-def test_export_and_import_give_the_same_model(store: Store, tmp_path: Path) -> None:
-    before = store.open(EMBEDDED).card
+def test_weights_are_compared_with_their_sha256(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other weights in the place of the embedded ones are refused, though they would fit."""
+    other = replace(known(EMBEDDED), sha256="0" * 64)
+    monkeypatch.setattr("sightbox.store.known", lambda _name: other)
+    with pytest.raises(CheckpointError, match="sha256 is 57934424"):
+        Store(tmp_path).prepare_embedded()
+
+
+def test_official_names_are_kept_for_official_weights(store: Store, resnet18_file: Path) -> None:
+    with pytest.raises(ModelError, match="name of the official weights"):
+        store.import_file(resnet18_file, name="resnet18", architecture="resnet18")
+    with pytest.raises(ModelError, match="name of the official weights"):
+        store.import_file(embedded_weights(known(EMBEDDED)), name="resnet18")
+
+
+def test_options_that_would_be_ignored_are_refused(store: Store, tmp_path: Path) -> None:
     store.export(EMBEDDED, tmp_path / "model.zip")
-    store.remove(EMBEDDED)
-    assert store.names() == []
-    store.import_file(tmp_path / "model.zip")
-    assert store.open(EMBEDDED).card == before
+    for file in (tmp_path / "model.zip", embedded_weights(known(EMBEDDED))):
+        with pytest.raises(ModelError, match="Leave out --arch and --labels"):
+            store.import_file(file, names=("a", "b"))
+    with pytest.raises(ModelError, match="Leave out --arch and --labels"):
+        store.import_file(tmp_path / "model.zip", architecture="resnet18")
 
 
-def test_changed_export_is_refused(store: Store, tmp_path: Path) -> None:
-    store.export(EMBEDDED, tmp_path / "model.zip")
-    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
-        card = archive.read(CARD)
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
-        archive.writestr(CARD, card)
-        archive.writestr(WEIGHTS, b"other")
-    with pytest.raises(ModelError, match="does not have the sha256 of its card"):
-        store.import_file(tmp_path / "bad.zip")
-    with zipfile.ZipFile(tmp_path / "short.zip", "w") as archive:
-        archive.writestr(CARD, card)
-    with pytest.raises(ModelError, match="no whole exported model"):
-        store.import_file(tmp_path / "short.zip")
-
-
-def test_export_into_a_missing_folder_is_a_model_error(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be written"):
-        store.export(EMBEDDED, tmp_path / "no" / "model.zip")
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no /dev/zero")
+def test_endless_file_is_not_imported(store: Store) -> None:
+    with pytest.raises(ModelError, match="no file of at most"):
+        store.import_file(Path("/dev/zero"), architecture="resnet18")
 
 
 def test_removing_what_is_not_here_is_an_error(store: Store) -> None:
@@ -310,20 +365,3 @@ def test_resnet18_is_the_official_file() -> None:
     assert (list(network.card.mean), list(network.card.std)) == (recipe.mean, recipe.std)
     assert network.card.accuracy is not None
     assert network.card.accuracy["top1"] == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "told"),
-    [("a.json", "{}", "no list"), ("a.json", "[1]", "class 1 is empty"), ("a.json", "{", "cannot")],
-)
-def test_bad_label_file_is_refused(tmp_path: Path, file: str, content: str, told: str) -> None:
-    (tmp_path / file).write_text(content)
-    with pytest.raises((ModelError, LabelError), match=told):
-        labels_from_file(tmp_path / file)
-
-
-def test_label_file_is_a_list_or_lines(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("good\nbad\n")
-    (tmp_path / "a.json").write_text('["good", "bad"]')
-    for path in tmp_path.glob("a.*"):
-        assert labels_from_file(path) == ("good", "bad")

@@ -129,9 +129,9 @@ class Batcher:
         """Sends the proof picture through the queue and the engine.
 
         Raises:
-            BackendError: The engine does not answer, or with something that is no number.
+            BackendError: The engine failed.
         """
-        _check_proof(self.ask(self._proof[0]).logits)
+        self.ask(self._proof[0])
 
     def close(self) -> None:
         """Answers what waits, then ends; may be called twice."""
@@ -196,6 +196,7 @@ class Batcher:
         logits = self._run(batch)
         if len(logits) != len(calls):
             raise BackendError(f"{len(calls)} pictures went in, {len(logits)} answers came out.")
+        _check_numbers(logits)
         ran = time.perf_counter() - begun
         for call, row in zip(calls, logits, strict=True):
             call.future.set_result(Answer(row, begun - call.asked, ran, len(calls)))
@@ -246,7 +247,7 @@ class Batcher:
                 call.future.set_exception(BackendError("The recognition engine is out of order."))
 
     def _prove(self) -> None:
-        _check_proof(self._run(self._proof)[0])
+        _check_numbers(self._run(self._proof))
 
 
 def _is_wanted(call: _Call) -> bool:
@@ -259,6 +260,6 @@ def _is_wanted(call: _Call) -> bool:
     return True
 
 
-def _check_proof(logits: Logits) -> None:
+def _check_numbers(logits: Logits) -> None:
     if not np.isfinite(logits).all():
-        raise BackendError("The engine answers the proof picture with what is no number.")
+        raise BackendError("The engine answered with what is no number.")

@@ -1,15 +1,14 @@
 """The whole flow in one class: a picture in, a `Prediction` out."""
 
-import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +45,11 @@ from sightbox.store import Store
 MAX_FILE_BYTES = 256 * 1024**2
 """Largest file that is read, in bytes: a 50-megapixel PNG without compression has 150 MB."""
 
+Result = Prediction | SightboxError
+"""What one picture of many gives."""
+
 Picture = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image
 """What can be classified: a path, an encoded file, an array, or a Pillow image."""
-
-logger = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -81,28 +81,28 @@ class Classifier:
         model: str | None = None,
         backend: str | Backend | None = None,
         *,
-        home: Path | None = None,
+        home: str | Path | None = None,
         threads: int | None = None,
         streams: int = 1,
         max_batch: int = 8,
         queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
-        store = Store(home)
+        store = Store(None if home is None else Path(home))
         opened = store.open(model)
         self.card = opened.card
         self.labels = self.card.load_labels(store.home / "labels")
         self.limits = limits
-        self.threads = threads or usable_cores()
+        self.threads = usable_cores() if threads is None else _positive("threads", threads)
         self._backend = _backend(backend)
         self._backend.load(opened, self.threads)
         self._decoding = threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
             self._run,
             _test_picture(self.card),
-            max_batch=max_batch,
-            capacity=queue_size,
-            workers=streams,
+            max_batch=_positive("max_batch", max_batch),
+            capacity=_positive("queue_size", queue_size),
+            workers=_positive("streams", streams),
         )
 
     @property
@@ -163,11 +163,13 @@ class Classifier:
 
     def classify_many(
         self, pictures: Iterable[Picture], *, top_k: int = 5, min_score: float = 0.0
-    ) -> Iterator[Prediction | SightboxError]:
+    ) -> Iterator[Result]:
         """Says what each of many pictures shows, in their order, as they become ready.
 
-        Pictures are read ahead by a few, in threads, and never all held at once. A picture that
-        cannot be read gives its error in its place and does not disturb the others.
+        Pictures are read ahead by a few, in threads, and never all held at once; so an answer comes
+        at the earliest when the next picture has been taken. A picture that cannot be read gives
+        its error in its place and does not disturb the others. An error of the iterable itself is
+        raised after the answers to what it gave.
 
         Args:
             pictures: The pictures; may be endless.
@@ -236,41 +238,49 @@ class Classifier:
             if probabilities[index] >= min_score
         )
 
-    def _classify_or_error(
-        self, picture: Picture, top_k: int, min_score: float
-    ) -> Prediction | SightboxError:
+    def _classify_or_error(self, picture: Picture, top_k: int, min_score: float) -> Result:
         try:
             return self.classify(picture, top_k=top_k, min_score=min_score)
         except SightboxError as error:
             return error
 
 
-def _ordered(one: Any, pictures: Iterable[Picture], workers: int) -> Iterator[Any]:  # noqa: ANN401
+def _ordered(
+    one: Callable[[Picture], Result], pictures: Iterable[Picture], workers: int
+) -> Iterator[Result]:
     """Yields ``one(picture)`` for each picture in order, computed a few ahead in threads."""
-    waiting: deque[Future[Any]] = deque()
+    waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sightbox-classify")
     try:
-        for picture in pictures:
-            waiting.append(pool.submit(one, picture))
-            while waiting and (waiting[0].done() or len(waiting) > 2 * workers):
+        source, failure = iter(pictures), None
+        while failure is None:
+            try:
+                waiting.append(pool.submit(one, next(source)))
+            except Exception as error:  # noqa: BLE001 - the caller's own, raised again below
+                failure = error
+            while waiting and (failure or waiting[0].done() or len(waiting) > 2 * workers):
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        if not isinstance(failure, StopIteration):
+            raise failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ImageError(
-                f"The file has {size:,} bytes; the limit is {MAX_FILE_BYTES:,} bytes.",
-                "Is it a picture?",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"The file cannot be read: {error.strerror}.") from error
+        # Not `stat`: devices and pipes say 0 bytes and may never end.
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        # A ValueError is what `open` makes of a name with a NUL character.
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"The file cannot be read: {reason}.") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ImageError(
+            f"The file has more than {MAX_FILE_BYTES:,} bytes, which is the limit.",
+            "Is it a picture?",
+        )
+    return content
 
 
 def _test_picture(card: Card) -> NDArray[np.uint8]:
@@ -281,10 +291,16 @@ def _test_picture(card: Card) -> NDArray[np.uint8]:
 
 
 def _check_range(top_k: int, min_score: float) -> None:
-    if top_k < 1:
-        raise RequestError(f"top_k is {top_k}; it must be at least 1.")
-    if not 0 <= min_score <= 1:
-        raise RequestError(f"min_score is {min_score}; it must be from 0 to 1.")
+    if not isinstance(top_k, int) or top_k < 1:
+        raise RequestError(f"top_k is {top_k!r}; it must be a whole number, at least 1.")
+    if not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
+        raise RequestError(f"min_score is {min_score!r}; it must be a number from 0 to 1.")
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise RequestError(f"{name} is {value}; it must be at least 1.")
+    return value
 
 
 def _backend(chosen: str | Backend | None) -> Backend:

@@ -84,6 +84,22 @@ def own_labels(names: Sequence[str]) -> Labels:
     return Labels((None,) * len(names), {"en": tuple(names)})
 
 
+def read_names(path: Path) -> tuple[str, ...]:
+    """Reads names of own classes: a JSON list, or a text file with one name a line.
+
+    Raises:
+        LabelError: The file cannot be read or holds no names; or one is empty or occurs twice.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+        names = json.loads(text) if path.suffix == ".json" else text.rstrip().splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabelError(f"The label file {path} cannot be read: {error}.") from error
+    if not isinstance(names, list) or not names:
+        raise LabelError(f"The label file {path} is no list of names.")
+    return own_labels(names).names["en"]
+
+
 def numbered_labels(classes: int) -> Labels:
     """Returns labels for `classes` classes of which no names are known: ``class 0``, ..."""
     return own_labels([f"class {number}" for number in range(classes)])

@@ -6,12 +6,11 @@ written under a temporary name and renamed when it is whole, so nobody ever sees
 
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,14 @@ EXACT = "fp32"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
-logger = logging.getLogger(__name__)
+MAX_CLASSES = 1_000_000
+"""Most classes of a model: ImageNet-21k has a fiftieth of it."""
+
+MAX_SIDE = 2048
+"""Largest size of a recipe, in pixels: nine times that of the official weights."""
+
+CHANNELS = 3
+"""Pictures are RGB."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,32 @@ class Card:
     source: Mapping[str, Any]
     files: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        problem = next((text for text, wrong in self._problems() if wrong), None)
+        if problem is not None:
+            raise ModelError(f"The model's card is damaged: {problem}.")
+
+    def _problems(self) -> Iterator[tuple[str, bool]]:
+        texts = (self.name, self.title, self.architecture)
+        yield "a name is no text", not all(isinstance(text, str) for text in texts)
+        yield f"{self.name!r} cannot name a model", not is_name(self.name)
+        yield f"classes is {self.classes!r}", not _is_count(self.classes, 0, MAX_CLASSES)
+        sizes = (self.recipe.resize, self.recipe.crop)
+        yield f"the sizes are {sizes}", not all(_is_count(size, 1, MAX_SIDE) for size in sizes)
+        for name, values, least in (("mean", self.mean, -1e3), ("std", self.std, 1e-6)):
+            right = isinstance(values, tuple) and len(values) == CHANNELS
+            right = right and all(_is_in(value, least, 1e3) for value in values)
+            yield f"{name} is {values!r}", not right
+        yield f"activation is {self.activation!r}", self.activation != "softmax"
+        for name, label in (("labels", self.labels), ("license", self.license)):
+            yield f"{name} is {label!r}", not isinstance(label, str | None)
+        yield "names is no list of texts", not all(isinstance(name, str) for name in self.names)
+        for name, table in (("source", self.source), ("files", self.files)):
+            yield f"{name} is {table!r}", not _is_text_table(table)
+        top1 = {} if self.accuracy is None else self.accuracy
+        wrong = not isinstance(top1, dict) or (top1 and not _is_in(top1.get("top1"), 0, 100))
+        yield f"accuracy is {self.accuracy!r}", bool(wrong)
+
     def to_json(self) -> str:
         """Returns the card as JSON text."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -83,8 +115,7 @@ class Card:
             fields = json.loads(text)
             fields["recipe"] = Recipe(**fields["recipe"])
             card = cls(**{name: _frozen(value) for name, value in fields.items()})
-            check_name(card.name)
-        except (TypeError, ValueError, KeyError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ModelError(f"The model's card is damaged: {error}.") from error
         return card
 
@@ -133,7 +164,7 @@ class Model:
         """
         if self.folder is None:
             return self.contents[file]
-        hint = f"Make it anew: sightbox models remove {self.card.name}, then sightbox setup."
+        hint = _anew(self.card.name)
         try:
             content = (self.folder / file).read_bytes()
         except OSError as error:
@@ -164,13 +195,18 @@ def report_file(variant: str) -> str:
     return f"{variant}.json"
 
 
+def is_name(name: str) -> bool:
+    """Tells whether `name` may name a model; a name never is a path."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """Returns `name` when it may name a model.
 
     Raises:
-        ModelError: It may not; a name never is a path.
+        ModelError: It may not.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ModelError(
             f"{name!r} cannot name a model.",
             "Use letters, digits, '.', '_' and '-', at most 64, not starting with '.' or '-'.",
@@ -187,9 +223,15 @@ def open_model(folder: Path) -> Model:
     try:
         card = Card.from_json((folder / CARD).read_bytes())
     except OSError as error:
-        raise ModelError(f"The model {folder.name} has no card: {error.strerror}.") from error
+        raise ModelError(
+            f"The model {folder.name} has no readable card: {error.strerror}.", _anew(folder.name)
+        ) from error
+    except ModelError as error:
+        raise ModelError(error.detail, _anew(folder.name)) from error
     if card.name != folder.name:
-        raise ModelError(f"The folder {folder.name} holds a model named {card.name}.")
+        raise ModelError(
+            f"The folder {folder.name} holds a model named {card.name}.", _anew(folder.name)
+        )
     return Model(card, folder, {})
 
 
@@ -243,6 +285,25 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _anew(name: str) -> str:
+    return f"Remove it (sightbox models remove {name}), and prepare, fetch or import it again."
+
+
+def _is_count(value: object, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_in(value: object, least: float, most: float) -> bool:
+    # A comparison with NaN is false, so that it is refused too.
+    return type(value) in {int, float} and least <= value <= most  # type: ignore[operator]  # checked
+
+
+def _is_text_table(table: object) -> bool:
+    return isinstance(table, dict) and all(
+        isinstance(text, str) for pair in table.items() for text in pair
+    )
 
 
 def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON can be anything

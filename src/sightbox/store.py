@@ -3,18 +3,20 @@
 import errno
 import hashlib
 import io
-import json
 import logging
 import os
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
+from sightbox.archive import is_archive, read_archive, write_archive
 from sightbox.catalogue import (
     EMBEDDED,
     PREFERRED,
@@ -29,8 +31,6 @@ from sightbox.checkpoint import read_checkpoint
 from sightbox.download import download
 from sightbox.errors import ModelError, ModelNotFoundError
 from sightbox.filelock import exclusive_lock
-from sightbox.graphs import Input, Weights, build_graph
-from sightbox.labels import own_labels
 from sightbox.model import (
     CARD,
     GRAPH,
@@ -38,6 +38,7 @@ from sightbox.model import (
     Card,
     Model,
     check_name,
+    is_name,
     open_model,
     remove_leftovers,
     seal,
@@ -45,8 +46,8 @@ from sightbox.model import (
 )
 from sightbox.safetensors import load_safetensors, save_safetensors
 
-ARCHIVE_LIMIT = 2 * 1024**3
-"""Largest unpacked size of an exported model, in bytes; ResNet-50 has 205 MB."""
+MAX_IMPORT_BYTES = 2 << 30
+"""Largest file that is imported; ResNet-50 has a twentieth of it."""
 
 LOCK = ".lock"
 """Name of the lock file that writers of a models folder hold."""
@@ -82,12 +83,22 @@ class Store:
         self.models = self.home / "models"
 
     def names(self) -> list[str]:
-        """Returns the names of the prepared models, sorted."""
-        if not self.models.is_dir():
+        """Returns the names of the models that are here, damaged ones too, sorted.
+
+        Raises:
+            ModelError: The home cannot be read.
+        """
+        try:
+            return sorted(
+                path.name for path in self.models.iterdir() if is_name(path.name) and path.is_dir()
+            )
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(
-            path.name for path in self.models.iterdir() if path.is_dir() and path.name[0] != "."
-        )
+        except OSError as error:
+            raise ModelError(
+                f"{self.models} cannot be read: {error.strerror}.",
+                "Choose a place you may read: SIGHTBOX_HOME.",
+            ) from error
 
     def default_name(self) -> str:
         """Returns the model to use when none is named: the first preferred one that is here."""
@@ -104,8 +115,8 @@ class Store:
             ModelNotFoundError: It is not here; the hint says how to get it.
             ModelError: It is damaged.
         """
-        name = check_name(name or self.default_name())
-        model = self._find(name)
+        name = name or self.default_name()
+        model = self.find(name)
         if model is not None:
             return model
         if name == EMBEDDED:
@@ -117,6 +128,21 @@ class Store:
                 f"Fetch it: sightbox models fetch {name}. Here are: {here}.",
             )
         raise ModelNotFoundError(f"There is no model {name!r}.", f"Here are: {here}.")
+
+    def find(self, name: str) -> Model | None:
+        """Returns a model that is here, or None; nothing is prepared.
+
+        Raises:
+            ModelError: The name cannot name a model, or the model is damaged.
+        """
+        folder = self.models / check_name(name)
+        try:
+            return open_model(folder)
+        except ModelError:
+            # A writer may just be putting a new folder in the place of the old one.
+            with suppress(OSError), exclusive_lock(self.models / LOCK):
+                pass
+            return open_model(folder) if folder.is_dir() else None
 
     def prepare_embedded(self) -> Model:
         """Prepares the model whose weights are installed with the package.
@@ -144,9 +170,22 @@ class Store:
         if network.url is None:
             return self._prepare(network, embedded_weights(network))
         target = self.home / "downloads" / network.file
-        download(network.url, target, size=network.bytes, sha256=network.sha256, progress=progress)
-        model = self._prepare(network, target)
-        target.unlink(missing_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # One process fetches, the others wait here and find the model.
+            with exclusive_lock(target.with_suffix(LOCK)):
+                if not _is_sound(self.models / name):
+                    download(
+                        network.url,
+                        target,
+                        size=network.bytes,
+                        sha256=network.sha256,
+                        progress=progress,
+                    )
+                model = self._prepare(network, target)
+                target.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(target.parent, error) from error
         return model
 
     def import_file(
@@ -169,27 +208,28 @@ class Store:
             CheckpointError: The weights cannot be read or do not fit the network.
             ModelError: The model cannot be used or written.
         """
-        if _is_export(path):
-            return self._write(_read_export(path, name))
         sha256 = _sha256(path)
         network = by_sha256(sha256)
-        if architecture is not None:
-            card = replace(
-                card_for_architecture(architecture),
-                title=name or path.stem,
-                names=names,
-                source={"file": path.name, "sha256": sha256},
-            )
-            name = name or path.stem
-        elif network is not None:
-            card = network.card
-        else:
+        exported = is_archive(path)
+        if (exported or (network and not architecture)) and (architecture or names):
             raise ModelError(
-                f"{path.name} is no weights file that Sightbox knows.",
-                "For weights of your own, name the network: --arch resnet18.",
+                f"{path.name} brings its own network and labels.", "Leave out --arch and --labels."
             )
+        if exported:
+            card, weights = read_archive(path)
+            if hashlib.sha256(weights).hexdigest() != card.files.get(WEIGHTS):
+                raise ModelError(f"{path.name} has weights that do not belong to its card.")
+            state = load_safetensors(weights)
+        else:
+            card = _card_for(path, sha256, network, architecture, name, names)
+            state = read_checkpoint(path, sha256=sha256)
         card = replace(card, name=check_name(name or card.name))
-        return self._write(_build(card, read_checkpoint(path, sha256=sha256)))
+        if card.name in known_names() and card.source != known(card.name).card.source:
+            raise ModelError(
+                f"{card.name} is the name of the official weights, and these are others.",
+                "Give them a name of their own: --name.",
+            )
+        return self._write(_build(card, state))
 
     def export(self, name: str, target: Path) -> None:
         """Writes a model as one zip file that `import_file` reads.
@@ -199,17 +239,10 @@ class Store:
             ModelError: The model is damaged, or the file cannot be written.
         """
         model = self.open(name)
-        part = target.with_name(f".{target.name}.part")
         try:
-            # Weights do not compress; storing them keeps the export fast.
-            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr(CARD, model.card.to_json())
-                archive.writestr(WEIGHTS, model.read(WEIGHTS))
-            part.replace(target)
+            write_archive(model, target)
         except OSError as error:
             raise _cannot_write(target, error) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Removes a model.
@@ -234,9 +267,14 @@ class Store:
 
         Raises:
             ModelNotFoundError: It is not here.
-            ModelError: Its card is damaged.
         """
-        model = self.open(name)
+        folder = self.models / check_name(name)
+        if not folder.is_dir():
+            raise ModelNotFoundError(f"There is no model {name!r} to verify.")
+        try:
+            model = open_model(folder)
+        except ModelError as error:
+            return [Check(CARD, error.detail)]
         checks = []
         for file in (GRAPH, WEIGHTS):
             try:
@@ -246,18 +284,6 @@ class Store:
             else:
                 checks.append(Check(file, None))
         return checks
-
-    def _find(self, name: str) -> Model | None:
-        folder = self.models / name
-        try:
-            return open_model(folder)
-        except ModelError:
-            # A writer may just be putting a new folder in the place of the old one.
-            with suppress(OSError):
-                if self.models.is_dir():
-                    with exclusive_lock(self.models / LOCK):
-                        pass
-            return open_model(folder) if folder.is_dir() else None
 
     def _prepare(self, network: Known, weights: Path, *, or_in_memory: bool = False) -> Model:
         """Builds the model unless a sound one is here."""
@@ -269,7 +295,7 @@ class Store:
         try:
             with self._writing():
                 # Another process may have prepared it while this one waited for the lock.
-                if folder.is_dir() and not any(c.problem for c in self.verify(network.card.name)):
+                if _is_sound(folder):
                     return open_model(folder)
                 return write_model(build(), self.models)
         except OSError as error:
@@ -294,8 +320,11 @@ class Store:
             raise _cannot_write(self.models, error) from error
 
 
-def _build(card: Card, state: Weights) -> Model:
+def _build(card: Card, state: Mapping[str, NDArray[np.generic]]) -> Model:
     """Makes a model in memory of a card and a state dict."""
+    # It loads onnx, 0.2 s that the start with a prepared model need not wait for.
+    from sightbox.graphs import Input, build_graph  # noqa: PLC0415
+
     spec = Input(card.recipe.crop, card.mean, card.std)
     graph, classes = build_graph(card.architecture, state, spec)
     card = replace(card, classes=classes)
@@ -305,34 +334,47 @@ def _build(card: Card, state: Weights) -> Model:
     return seal(card, {WEIGHTS: stored.getvalue(), GRAPH: graph})
 
 
-def _is_export(path: Path) -> bool:
-    """Tells whether the file is a zip with a card; torch's files are zips too."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return CARD in archive.namelist()
+def _card_for(
+    path: Path,
+    sha256: str,
+    network: Known | None,
+    architecture: str | None,
+    name: str | None,
+    names: tuple[str, ...],
+) -> Card:
+    """Returns the card for a weights file: the official one, or one for weights of one's own."""
+    if architecture is not None:
+        return replace(
+            card_for_architecture(architecture),
+            name=check_name(name or path.stem),
+            title=name or path.stem,
+            names=names,
+            source={"file": path.name, "sha256": sha256},
+        )
+    if network is not None:
+        return network.card
+    raise ModelError(
+        f"{path.name} is no weights file that Sightbox knows.",
+        "For weights of your own, name the network: --arch resnet18.",
+    )
 
 
-def _read_export(path: Path, name: str | None) -> Model:
-    """Makes a model of the card and the weights of an exported one.
-
-    The graph is built anew, so that nothing but numbers is taken from the file.
-    """
+def _is_sound(folder: Path) -> bool:
+    """Tells whether a folder holds a whole model. Takes no lock: its caller may hold one."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > ARCHIVE_LIMIT:
-                raise ModelError(f"{path.name} unpacks to more than {ARCHIVE_LIMIT} bytes.")
-            card = Card.from_json(archive.read(CARD))
-            weights = archive.read(WEIGHTS)
-    except (KeyError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{path.name} is no whole exported model: {error}.") from error
-    if hashlib.sha256(weights).hexdigest() != card.files.get(WEIGHTS):
-        raise ModelError(f"{WEIGHTS} in {path.name} does not have the sha256 of its card.")
-    return _build(replace(card, name=check_name(name or card.name)), load_safetensors(weights))
+        model = open_model(folder)
+        model.read(GRAPH)
+        model.read(WEIGHTS)
+    except ModelError:
+        return False
+    return True
 
 
 def _sha256(path: Path) -> str:
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IMPORT_BYTES:
+            raise ModelError(f"{path} is no file of at most {MAX_IMPORT_BYTES:,} bytes.")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -347,19 +389,3 @@ def _cannot_write(path: Path, error: OSError) -> ModelError:
         if full
         else "Choose a place you may write to: SIGHTBOX_HOME.",
     )
-
-
-def labels_from_file(path: Path) -> tuple[str, ...]:
-    """Reads class names: a JSON list, or a text file with one name a line.
-
-    Raises:
-        ModelError: The file cannot be read.
-    """
-    try:
-        text = path.read_text("utf-8")
-        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The label file {path} cannot be read: {error}.") from error
-    if not isinstance(names, list):
-        raise ModelError(f"The label file {path} is no list of names.")
-    return own_labels(names).names["en"]

@@ -11,9 +11,6 @@ from sightbox.backends import Arrays, Pixels
 from sightbox.errors import BackendError
 from sightbox.model import EXACT, Model
 
-FEATURES = 3
-"""Its features are the mean of each channel, its maps a single cell of them."""
-
 
 def expected_class(images: Pixels, classes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Returns the class that the dummy backend names first for each picture, int64 [N].
