@@ -2,18 +2,22 @@
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask import Flask
+
 from sightbox.classifier import Classifier
-from sightbox.settings import load_settings
+from sightbox.settings import Settings, load_settings
 from sightbox.web.app import create_app
 from sightbox.web.server import Server
 
 BOUNDARY = "a-boundary"
+END = f"--{BOUNDARY}--\r\n".encode()
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 Answer = tuple[int, http.client.HTTPMessage, Any]
 
@@ -30,33 +34,68 @@ def ask(
     try:
         method = method or ("GET" if body is None else "POST")
         connection.request(method, path, body, dict(headers or {}))
-        response = connection.getresponse()
-        content = response.read()
-        is_json = "json" in response.headers.get("Content-Type", "")
-        return response.status, response.headers, json.loads(content) if is_json else content
+        return read_answer(connection.getresponse())
     finally:
         connection.close()
 
 
+def read_answer(response: http.client.HTTPResponse) -> Answer:
+    """Returns status, headers and the parsed body of a response."""
+    content = response.read()
+    is_json = "json" in response.headers.get("Content-Type", "")
+    return response.status, response.headers, json.loads(content) if is_json else content
+
+
+def connect(url: str) -> socket.socket:
+    """Returns a bare connection to the server."""
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
+
+
+def hear(connection: socket.socket) -> Answer:
+    """Reads one answer from a bare connection."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return read_answer(response)
+
+
+def say(url: str, *words: bytes) -> Answer:
+    """Sends bytes as they are, and reads one answer."""
+    with connect(url) as connection:
+        connection.sendall(b"".join(words))
+        return hear(connection)
+
+
+def part(content: bytes, name: str = "image", more: str = '; filename="x"') -> bytes:
+    """Returns one part of a multipart body (RFC 7578): a file, or a text when `more` is empty."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
 def form(*files: bytes, name: str = "image") -> bytes:
-    """Returns a multipart body with one part for each file (RFC 7578)."""
-    head = f'Content-Disposition: form-data; name="{name}"; filename="x"'
-    parts = [f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + file + b"\r\n" for file in files]
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+    """Returns a multipart body with one part for each file."""
+    return b"".join(part(file, name) for file in files) + END
+
+
+@contextmanager
+def running(app: Flask, settings: Settings) -> Iterator[Server]:
+    """Runs an application in a server on a free port of this machine."""
+    server = Server(app, settings)
+    thread = threading.Thread(target=server.run, name="sightbox-server")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
 
 
 @contextmanager
 def serving(classifier: Classifier, **given: object) -> Iterator[str]:
-    """Serves `classifier` on a free port of this machine, and gives the URL."""
+    """Serves `classifier`, and gives the URL."""
     settings = load_settings(port=0, **given)
-    server = Server(create_app(classifier, settings), settings)
-    thread = threading.Thread(target=server.run, name="sightbox-server")
-    thread.start()
-    try:
+    with running(create_app(classifier, settings), settings) as server:
         yield server.url
-    finally:
-        server.stop()
-        thread.join()
 
 
 def assert_problem(answer: Answer, status: int, code: str) -> str:

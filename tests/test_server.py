@@ -1,5 +1,6 @@
 """The server as a process: starts, stops in order, loses nothing, reaches nobody."""
 
+import errno
 import http.client
 import os
 import re
@@ -24,7 +25,7 @@ from sightbox.errors import SettingsError
 from sightbox.settings import load_settings
 from sightbox.store import Store
 from sightbox.web.app import create_app
-from sightbox.web.guard import check_exposure, is_loopback
+from sightbox.web.listening import listen
 from sightbox.web.server import Server
 
 SERVE = [sys.executable, "-W", "error", "-m", "sightbox", "serve", "--port", "0"]
@@ -91,7 +92,30 @@ def test_port_that_is_taken_is_told() -> None:
         )
     assert done.returncode == 2
     assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
-    assert "Another port" in done.stderr
+    assert "Is Sightbox running already?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("192.0.2.7", "no address of this machine"),
+        ("a..b", "'a..b' cannot be found"),
+        ("fe80::1%none", "cannot be found"),
+    ],
+)
+def test_address_that_cannot_be_had_is_told(host: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        listen(host, 0)
+    assert "already" not in str(caught.value)
+
+
+def test_port_that_needs_rights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_address: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(SettingsError, match="Ports below 1024 need special rights"):
+        listen("127.0.0.1", 80)
 
 
 def test_stopping_server_answers_everything_it_accepted(home: Path, cat: bytes) -> None:
@@ -157,6 +181,40 @@ def test_server_that_cannot_finish_in_time_says_so(home: Path, cat: bytes) -> No
     assert finished == [False]
 
 
+def test_stopping_server_waits_for_its_grace_and_no_longer(home: Path, cat: bytes) -> None:
+    """Lets the engine answer only once the server is stopping, or not at all."""
+    inside, go_on = threading.Event(), threading.Event()
+    first = iter([True])
+
+    def hold(_images: Pixels) -> None:
+        if not next(first, False):
+            inside.set()
+            go_on.wait()
+
+    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+        for grace, expected in ((60.0, True), (0.2, False)):
+            inside.clear()
+            go_on.clear()
+            settings = load_settings(port=0, grace=grace)
+            server = Server(create_app(classifier, settings), settings)
+            finished: list[bool] = []
+            runner = threading.Thread(target=lambda s=server, f=finished: f.append(s.run()))
+            runner.start()
+            connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
+            connection.request("POST", "/v1/classify", cat)
+            inside.wait()
+            server.stop()
+            while server._waitress.accepting:
+                pass
+            if expected:
+                go_on.set()
+                assert connection.getresponse().status == 200
+            runner.join()
+            go_on.set()
+            connection.close()
+            assert finished == [expected]
+
+
 def test_draining_server_is_not_ready(dummy: Classifier) -> None:
     settings = load_settings(port=0)
     app = create_app(dummy, settings)
@@ -211,20 +269,6 @@ def test_uploads_never_touch_the_disk(
         assert ask(url, "/v1/classify", body, form)[0] == 200
     watching.clear()
     assert opened == []
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "box.local"])
-def test_listening_to_a_network_needs_a_token(host: str) -> None:
-    with pytest.raises(SettingsError, match="Give a token"):
-        check_exposure(load_settings(host=host))
-    check_exposure(load_settings(host=host, token="a" * 16))
-    check_exposure(load_settings(host=host, insecure=True))
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_this_machine_needs_no_token(host: str) -> None:
-    assert is_loopback(host)
-    check_exposure(load_settings(host=host))
 
 
 def test_open_server_without_a_token_does_not_start() -> None:

@@ -1,9 +1,11 @@
-"""The one place that spells JSON: predictions, errors, models.
+"""The one place that spells the JSON of predictions, errors and models.
 
 Python, the command line and HTTP all give these shapes. A list of pictures gives, for each one, a
-prediction or an error.
+prediction or an error. What one of them alone gives, such as ``/v1/info``, it spells itself.
 """
 
+import json
+from http import HTTPStatus
 from typing import Any
 
 from sightbox.errors import SightboxError
@@ -42,16 +44,21 @@ def result_to_json(
     return prediction_to_json(result, languages)
 
 
-def problem_to_json(error: SightboxError, status: int | None = None) -> Json:
+def problem_to_json(error: SightboxError) -> Json:
     """Returns an error as a problem detail (RFC 9457), with `code` and `hint` as extensions."""
-    problem: Json = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": status or error.status,
-        "detail": error.detail,
-        "code": error.code,
-    }
+    problem = _problem(error.title, error.status, error.detail, error.code)
     return problem | ({"hint": error.hint} if error.hint else {})
+
+
+def status_to_json(status: int, detail: str) -> Json:
+    """Returns an HTTP status that is no `SightboxError` as a problem detail (RFC 9457).
+
+    Args:
+        status: A status of RFC 9110, section 15; its own words become title and code.
+        detail: What went wrong, one sentence.
+    """
+    title = HTTPStatus(status).phrase
+    return _problem(title, status, detail, title.lower().replace(" ", "_"))
 
 
 def model_to_json(model: ModelInfo) -> Json:
@@ -79,6 +86,24 @@ def card_to_json(card: Card) -> Json:
         "accuracy": dict(card.accuracy) if card.accuracy else None,
         "source": dict(card.source),
         "sha256": dict(card.files),
+    }
+
+
+def json_to_bytes(value: Json) -> bytes:
+    """Returns JSON as the body of a response: one compact line of UTF-8.
+
+    Escaped, a list of Chinese labels would be three times as large.
+    """
+    return (json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+
+
+def _problem(title: str, status: int, detail: str, code: str) -> Json:
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
     }
 
 

@@ -1,23 +1,33 @@
-"""The native API: ``/v1`` and the probes."""
+"""The native API: ``/v1`` and the probes.
 
-import json
+A parameter that a route of ``/v1`` does not know is refused. The probes take whatever comes:
+those who probe add parameters against caches.
+"""
+
 from typing import TypeVar
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import RequestEntityTooLarge
 
 import sightbox
 from sightbox.classifier import Classifier
 from sightbox.errors import (
     BackendError,
     ClosedError,
+    ModelError,
     ModelNotFoundError,
     RequestError,
     SightboxError,
 )
 from sightbox.machine import instruction_sets, processor_name
-from sightbox.schema import Json, card_to_json, model_to_json, prediction_to_json, result_to_json
+from sightbox.schema import (
+    Json,
+    card_to_json,
+    json_to_bytes,
+    model_to_json,
+    prediction_to_json,
+    result_to_json,
+)
+from sightbox.web.forms import read_pictures
 from sightbox.web.service import Service, current_service
 
 BYTES_PER_MB = 1_000_000
@@ -38,14 +48,6 @@ class NotReadyError(SightboxError):
     status = 503
 
 
-class TooManyPartsError(RequestError):
-    """A form has more parts than the server accepts."""
-
-    code = "too_many_parts"
-    title = "Too many pictures at once"
-    status = 413
-
-
 @api.post("/v1/classify")
 def classify() -> Response:
     """Classifies a raw body (one object), or the `image` parts of a form (a list of results)."""
@@ -62,30 +64,27 @@ def classify() -> Response:
             body, top_k=top_k, min_score=min_score, timeout=service.settings.max_wait
         )
         return _json(prediction_to_json(answer, languages))
-    parts = _image_parts(service)
-    results = service.classifier.classify_many(
-        (part.stream.read() for part in parts), top_k=top_k, min_score=min_score
-    )
+    boundary = request.mimetype_params.get("boundary", "")
+    pictures = read_pictures(request.stream, boundary, service.settings.max_parts)
+    results = service.classifier.classify_many(pictures, top_k=top_k, min_score=min_score)
     return _json({"results": [result_to_json(result, languages) for result in results]})
 
 
 @api.get("/v1/models")
 def models() -> Response:
     """Lists the models that are here; `default` is the one that answers."""
+    _only_known()
     service = current_service()
-    names = sorted({*service.store.names(), service.classifier.card.name})
-    return _json(
-        {
-            "default": service.classifier.card.name,
-            "models": [_model(name, service) for name in names],
-        }
-    )
+    loaded = service.classifier.card.name
+    names = sorted({*service.store.names(), loaded})
+    return _json({"default": loaded, "models": [_model_or_problem(name) for name in names]})
 
 
 @api.get("/v1/models/<name>")
 def model(name: str) -> Response:
     """Describes one model."""
-    return _json(_model(name, current_service()))
+    _only_known()
+    return _json(_model(name))
 
 
 @api.get("/v1/labels")
@@ -113,6 +112,7 @@ def labels() -> Response:
 @api.get("/v1/info")
 def info() -> Response:
     """Tells what answers here, on what machine, and within which limits."""
+    _only_known()
     service = current_service()
     return _json(
         {
@@ -144,12 +144,12 @@ def livez() -> Response:
 
 @api.get("/readyz")
 def readyz() -> Response:
-    """Answers 200 when a drawn picture went through the real engine just now, else 503."""
+    """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
     service = current_service()
     if service.draining.is_set():
         raise ClosedError("The server is stopping.")
     try:
-        service.classifier.check()
+        service.readiness.check(service.classifier)
     except BackendError as error:
         raise NotReadyError(f"The engine does not answer: {error.detail}") from error
     return _json({"status": "ready", "model": model_to_json(service.classifier.info)})
@@ -160,25 +160,24 @@ def body_limit_bytes(max_body_mb: float) -> int:
     return int(max_body_mb * BYTES_PER_MB)
 
 
-def _image_parts(service: Service) -> list[FileStorage]:
-    try:
-        parts = request.files.getlist("image")
-    except RequestEntityTooLarge:
-        if (request.content_length or 0) > body_limit_bytes(service.settings.max_body_mb):
-            raise
-        raise TooManyPartsError(
-            f"The form has more than {service.settings.max_parts} parts.",
-            "Send fewer pictures at once, or raise the setting max_parts.",
-        ) from None
-    if not parts:
-        raise RequestError("The form has no part named image.", "Send: -F image=@photo.jpg")
-    return parts
-
-
-def _model(name: str, service: Service) -> Json:
+def _model(name: str) -> Json:
+    service = current_service()
     loaded = service.classifier.card
-    card = loaded if name == loaded.name else service.store.open(name).card
-    return card_to_json(card) | {"loaded": name == loaded.name}
+    if name == loaded.name:
+        return card_to_json(loaded) | {"loaded": True}
+    here = service.store.names()
+    found = service.store.find(name) if name in here else None
+    if found is None:
+        listed = ", ".join(sorted({*here, loaded.name}))
+        raise ModelNotFoundError(f"There is no model {name!r}.", f"Here are: {listed}.")
+    return card_to_json(found.card) | {"loaded": False}
+
+
+def _model_or_problem(name: str) -> Json:
+    try:
+        return _model(name)
+    except (ModelError, ModelNotFoundError) as error:
+        return {"name": name, "loaded": False, "problem": str(error)}
 
 
 def _check_model(name: str | None, service: Service) -> None:
@@ -213,10 +212,9 @@ def _number(name: str, kind: type[Number], default: Number) -> Number:
 def _only_known(*names: str) -> None:
     for name in request.args:
         if name not in names:
-            raise RequestError(f"There is no parameter {name!r}.", f"There are {', '.join(names)}.")
+            known = f"There are: {', '.join(names)}." if names else "This route takes none."
+            raise RequestError(f"There is no parameter {name!r}.", known)
 
 
 def _json(value: Json) -> Response:
-    # Compact and in UTF-8: a list of Chinese labels would be three times as large escaped.
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
-    return current_app.response_class(text, mimetype="application/json")
+    return current_app.response_class(json_to_bytes(value), mimetype="application/json")

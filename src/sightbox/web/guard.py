@@ -7,7 +7,7 @@ elsewhere, open in the same person's browser, is "elsewhere": it is kept out by 
 
 import hmac
 import ipaddress
-from urllib.parse import urlsplit
+import re
 
 from flask import Flask, Response, request
 
@@ -27,8 +27,14 @@ HEADERS = {
 }
 """Sent with every response."""
 
-OPEN_ENDPOINTS = {"pages.index", "static", "api.livez", "api.readyz"}
+PROBES = {"api.livez", "api.readyz"}
+"""What tells no more than whether the server works."""
+
+OPEN_ENDPOINTS = {"pages.index", "static", *PROBES}
 """What needs no token: the page holds nothing, and probes must work without a secret."""
+
+_HOST = re.compile(r"(?:\[([^\[\]@/?#]+)\]|([^\[\]@/?#:]*))(?::[0-9]*)?")
+"""Host and port (RFC 9110, section 7.2); the address in brackets, or the name."""
 
 
 class ForbiddenError(SightboxError):
@@ -67,12 +73,26 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
+def check_token(authorization: str, token: str) -> None:
+    """Compares the Authorization header, "" when there is none, with the token.
+
+    Raises:
+        UnauthorizedError: It does not carry the token.
+    """
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
+        raise UnauthorizedError(
+            "This server wants a token.", "Send the header: Authorization: Bearer <token>."
+        )
+
+
 def is_loopback(host: str) -> bool:
     """Tells whether a host name or address is this machine alone."""
-    if host == "localhost":
+    name = _plain(host)
+    if name == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
 
@@ -82,15 +102,19 @@ def _check_request() -> None:
     _check_host(settings)
     _check_origin()
     if settings.token is not None and request.endpoint not in OPEN_ENDPOINTS:
-        _check_token(settings.token)
+        check_token(request.headers.get("Authorization", ""), settings.token)
 
 
 def _check_host(settings: Settings) -> None:
-    host = urlsplit(f"//{request.host}").hostname or ""
-    if host in {"localhost", settings.host, *settings.allowed_hosts} or is_loopback(host):
+    given = request.headers.get("Host")
+    # Probes written for HTTP/1.0 name no host; a browser always does.
+    if given is None and request.endpoint in PROBES:
+        return
+    host = _host_name(given or "")
+    if host in {"localhost", *map(_plain, (settings.host, *settings.allowed_hosts))}:
         return
     # An address instead of a name cannot have been rebound; the network was allowed at start.
-    if not is_loopback(settings.host) and _is_address(host):
+    if is_loopback(host) or (_is_address(host) and not is_loopback(settings.host)):
         return
     raise ForbiddenError(
         f"The host {host!r} is not served here.",
@@ -100,19 +124,25 @@ def _check_host(settings: Settings) -> None:
 
 def _check_origin() -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        raise ForbiddenError(f"Pages from {origin} may not ask this server.")
+    if origin is not None:
+        # An origin is scheme://host:port and nothing more, or "null" (RFC 6454, section 6.1).
+        _, _, host = origin.partition("://")
+        if not host or host.lower() != request.headers.get("Host", "").lower():
+            raise ForbiddenError(f"Pages from {origin} may not ask this server.")
     is_link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
     if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and not is_link:
         raise ForbiddenError("Pages from other sites may not ask this server.")
 
 
-def _check_token(token: str) -> None:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
-        raise UnauthorizedError(
-            "This server wants a token.", "Send the header: Authorization: Bearer <token>."
-        )
+def _host_name(header: str) -> str:
+    """Returns the name or address in a Host header; "" when it is malformed."""
+    found = _HOST.fullmatch(header)
+    return _plain(found[1] or found[2]) if found else ""
+
+
+def _plain(name: str) -> str:
+    # Names have no case, and may end with the root's dot (RFC 1034, section 3.1).
+    return name.lower().removesuffix(".")
 
 
 def _is_address(host: str) -> bool:

@@ -1,20 +1,22 @@
 """Errors as problem details (RFC 9457): the one place where the native API spells them."""
 
-import json
 import logging
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sightbox.errors import BodyTooLargeError, SightboxError
-from sightbox.schema import Json, problem_to_json
+from sightbox.schema import Json, json_to_bytes, problem_to_json, status_to_json
 from sightbox.web.service import current_service
 
 MEDIA_TYPE = "application/problem+json"
 """RFC 9457, section 6.1."""
 
-RETRY_AFTER = "1"
-"""Seconds after which a busy server may be asked again (RFC 9110, section 10.2.3)."""
+MORE_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    503: {"Retry-After": "1"},
+}
+"""What a status must or may say besides (RFC 9110, sections 11.6.1 and 10.2.3, in seconds)."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,36 +36,34 @@ def body_too_large(limit_mb: float) -> BodyTooLargeError:
     )
 
 
-def problem_bytes(problem: Json) -> bytes:
-    """Returns a problem detail as the body of a response."""
-    return (json.dumps(problem, ensure_ascii=False) + "\n").encode()
+def problem_response(problem: Json) -> tuple[int, dict[str, str], bytes]:
+    """Returns status, headers and body of the response that carries a problem detail."""
+    status = problem["status"]
+    return (
+        status,
+        {"Content-Type": MEDIA_TYPE} | MORE_HEADERS.get(status, {}),
+        json_to_bytes(problem),
+    )
 
 
 def _answer_error(error: SightboxError) -> Response:
     if error.status >= 500:
         logger.error("%s: %s", error.code, error)
-    response = Response(problem_bytes(problem_to_json(error)), error.status)
-    response.content_type = MEDIA_TYPE
-    if error.status == 503:
-        response.headers["Retry-After"] = RETRY_AFTER
-    return response
+    return _answer(problem_to_json(error))
 
 
 def _answer_http_error(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         return _answer_error(body_too_large(current_service().settings.max_body_mb))
-    response = Response(error.get_response().get_data(), error.code, error.get_headers())
-    response.data = problem_bytes(
-        {
-            "type": "about:blank",
-            "title": error.name,
-            "status": error.code,
-            "detail": error.description,
-            "code": error.name.lower().replace(" ", "_"),
-        }
-    )
-    response.content_type = MEDIA_TYPE
+    response = _answer(status_to_json(error.code or 500, error.description or ""))
+    for name, value in error.get_headers():
+        response.headers.setdefault(name, value)
     return response
+
+
+def _answer(problem: Json) -> Response:
+    status, headers, body = problem_response(problem)
+    return Response(body, status, headers)
 
 
 def _answer_bug(error: Exception) -> Response:

@@ -10,24 +10,39 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from types import FrameType
 from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import Error as WaitressError
 
-from sightbox.errors import RequestError, SettingsError
-from sightbox.schema import problem_to_json
+from sightbox.errors import RequestError, SightboxError
+from sightbox.schema import Json, problem_to_json, status_to_json
 from sightbox.settings import Settings
-from sightbox.web.api import body_limit_bytes
-from sightbox.web.problems import MEDIA_TYPE, body_too_large, problem_bytes
+from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
+from sightbox.web.guard import HEADERS, check_token
+from sightbox.web.listening import listen
+from sightbox.web.problems import body_too_large, problem_response
 from sightbox.web.service import Service
 
 MAX_HEADER_BYTES = 16_384
 """Most bytes of a request's head: browsers send about 1,000 without cookies."""
+
+MAX_BUFFERED_MB = 256
+"""Most megabytes of request bodies in memory, over all connections: eight of the largest default
+size, one for each thread. A larger `max_body_mb` raises it to two of the largest."""
+
+STALLED_SECONDS = 20
+"""How long a connection may be silent before it is closed; uploads over bad links pause less."""
+
+CLEANUP_SECONDS = 5
+"""How often silent connections are looked for."""
 
 MAX_CONNECTIONS = 1_024
 """Most open connections; an idle one costs a descriptor and little memory."""
@@ -51,23 +66,102 @@ class Task(WSGITask):
         super().execute()
 
 
+class BusyError(SightboxError):
+    """The request bodies in memory are as many as may be; try again shortly."""
+
+    code = "too_many_uploads"
+    title = "The server is busy"
+    status = 503
+
+
+class Request(HTTPRequestParser):
+    """A request as it comes in; one that cannot be answered is refused before its body is read."""
+
+    error: SightboxError | WaitressError | None = None
+
+    def __init__(self, adj: Any, server: Any) -> None:  # noqa: ANN401 - waitress has no types
+        super().__init__(adj)
+        self._server = server
+
+    @property
+    def held(self) -> int:
+        """How many bytes of the body are in memory."""
+        return 0 if self.body_rcv is None else len(self.body_rcv)
+
+    def received(self, data: bytes) -> int:
+        """Takes in what has come, and returns how many bytes of it belong to this request."""
+        knew_head = self.headers_finished
+        consumed: int = super().received(data)
+        if self.body_rcv is not None and self.error is None:
+            try:
+                if knew_head:
+                    self._check_body()
+                else:
+                    self._check_head()
+            except SightboxError as error:
+                self.error = error
+        if self.error is not None:
+            self.completed = True
+            self.close()
+        if self.completed:
+            # Or waitress would ask for a body that is refused or that does not exist.
+            self.expect_continue = False
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Reads the head.
+
+        Raises:
+            ParsingError: It is malformed.
+        """
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("The address or a number cannot be read") from error
+        # Whoever stands in front of this server may believe the other of the two, and take the
+        # rest for a request of its own (RFC 9112, section 6.3).
+        if b"\r\ntransfer-encoding:" in header_plus.lower() and (
+            "CONTENT_LENGTH" in self.headers or self.version != "1.1"
+        ):
+            raise ParsingError("Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
+
+    def _check_head(self) -> None:
+        if self._server.token is not None:
+            check_token(self.headers.get("AUTHORIZATION", ""), self._server.token)
+
+    def _check_body(self) -> None:
+        if self.chunked and (
+            len(self.body_rcv.control_line) + len(self.body_rcv.trailer) > MAX_HEADER_BYTES
+        ):
+            # Waitress would search an endless line anew with each packet.
+            raise RequestError("A line between the chunks is too long.")
+        if not self.completed and bytes_held(self._server) > self._server.max_buffered_bytes:
+            raise BusyError("The server holds as many uploads as it may.", "Try again soon.")
+
+
 class ProblemTask(ErrorTask):
-    """A request that waitress itself refuses, such as one that is too large."""
+    """A request that is refused before the application sees it, such as one that is too large."""
 
     def execute(self) -> None:
         """Answers with a problem detail and closes the connection."""
-        refusal = self.request.error
-        if refusal.code == 413:
-            error: RequestError = body_too_large(self.channel.server.max_body_mb)
-        else:
-            error = RequestError(f"{refusal.reason}: {refusal.body}.")
-        body = problem_bytes(problem_to_json(error, refusal.code))
-        self.status = f"{refusal.code} {refusal.reason}"
-        self.response_headers.append(("Content-Type", MEDIA_TYPE))
+        status, headers, body = problem_response(self._problem(self.request.error))
+        self.status = f"{status} {HTTPStatus(status).phrase}"
+        self.response_headers.extend((HEADERS | headers).items())
         self.content_length = len(body)
         self.channel.refused = True
         self.set_close_on_finish()
         self.write(body)
+
+    def _problem(self, refusal: SightboxError | WaitressError) -> Json:
+        if isinstance(refusal, SightboxError):
+            return problem_to_json(refusal)
+        if refusal.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return problem_to_json(body_too_large(self.channel.server.max_body_mb))
+        if refusal.code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            text = f"The request's head is larger than {MAX_HEADER_BYTES:,} bytes"
+        else:
+            text = refusal.body.rstrip(".")
+        return status_to_json(refusal.code, f"{text}.")
 
 
 class Channel(HTTPChannel):
@@ -82,6 +176,16 @@ class Channel(HTTPChannel):
     error_task_class = ProblemTask
     refused = False
     _discarded: int | None = None
+
+    def parser_class(self, adj: Any) -> Request:  # noqa: ANN401 - waitress has no types
+        """Returns a request that is yet to come; waitress has a class in this place."""
+        return Request(adj, self.server)
+
+    @property
+    def held(self) -> int:
+        """How many bytes of its requests' bodies are in memory."""
+        requests: list[Request] = [*self.requests, *filter(None, [self.request])]
+        return sum(request.held for request in requests)
 
     @property
     def busy(self) -> bool:
@@ -99,6 +203,7 @@ class Channel(HTTPChannel):
             return
         # At the end of the stream `recv` closes the connection itself.
         self._discarded += len(self.recv(self.adj.recv_bytes))
+        self.last_activity = time.time()
         if self._discarded > LINGER_BYTES:
             self.handle_close()
 
@@ -111,6 +216,11 @@ class Channel(HTTPChannel):
                 self.socket.shutdown(socket.SHUT_WR)
                 return
         super().handle_close()
+
+
+def bytes_held(server: Any) -> int:  # noqa: ANN401 - waitress has no types
+    """Returns how many bytes of bodies are in memory, over all connections of waitress' server."""
+    return sum(channel.held for channel in list(server.active_channels.values()))
 
 
 class Server:
@@ -129,7 +239,7 @@ class Server:
         self._grace = settings.grace
         self._draining = service.draining
         self._sockets: dict[int, Any] = {}
-        self._socket = _listen(settings.host, settings.port)
+        self._socket = listen(settings.host, settings.port)
         self._waitress = create_server(
             app,
             map=self._sockets,
@@ -137,19 +247,23 @@ class Server:
             threads=settings.http_threads,
             # Waitress refuses what reaches this number, before the body was read.
             max_request_body_size=body_limit_bytes(settings.max_body_mb) + 1,
-            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_header_size=MAX_HEADER_BYTES + 1,
             connection_limit=MAX_CONNECTIONS,
+            channel_timeout=STALLED_SECONDS,
+            cleanup_interval=CLEANUP_SECONDS,
             # Uploads are kept in memory: they never touch the disk.
             inbuf_overflow=2 * body_limit_bytes(settings.max_body_mb),
             outbuf_overflow=OUTPUT_BUFFER_BYTES,
             asyncore_use_poll=True,
-            clear_untrusted_proxy_headers=True,
-            expose_tracebacks=False,
             ident=None,
         )
         self._waitress.channel_class = Channel
         self._waitress.draining = self._draining
         self._waitress.max_body_mb = settings.max_body_mb
+        self._waitress.token = settings.token
+        self._waitress.max_buffered_bytes = max(
+            MAX_BUFFERED_MB * BYTES_PER_MB, 2 * body_limit_bytes(settings.max_body_mb)
+        )
 
     @property
     def url(self) -> str:
@@ -203,14 +317,3 @@ def stop_on_signals(server: Server) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise SettingsError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.",
-            "Is Sightbox running already? Another port: --port 8019.",
-        ) from error

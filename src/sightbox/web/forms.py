@@ -1,0 +1,116 @@
+"""The pictures of a multipart form (RFC 7578), read in memory: nothing touches the disk."""
+
+from io import BytesIO
+from typing import IO
+
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from sightbox.errors import RequestError
+
+MAX_TEXT_BYTES = 500_000
+"""Most bytes of a form beside its files: Werkzeug's own figure for a form in memory."""
+
+READ_BYTES = 65_536
+"""How many bytes the decoder gets at a time; it searches them anew for each part."""
+
+SEND_A_FILE = "Send: -F image=@photo.jpg"
+
+
+class TooManyPartsError(RequestError):
+    """A form has more parts than the server accepts."""
+
+    code = "too_many_parts"
+    title = "Too many pictures at once"
+    status = 413
+
+
+class TooMuchTextError(RequestError):
+    """A form carries more beside its files than the server accepts."""
+
+    code = "too_much_text"
+    title = "Too much text beside the pictures"
+    status = 413
+
+
+def read_pictures(stream: IO[bytes], boundary: str, max_parts: int) -> list[bytes]:
+    """Returns the content of the parts named `image`, in their order.
+
+    Files of other names and small texts are passed over.
+
+    Args:
+        stream: The request's body.
+        boundary: What separates the parts, from the Content-Type header.
+        max_parts: Most parts of all names.
+
+    Raises:
+        TooManyPartsError: There are more parts.
+        TooMuchTextError: What is no file is larger than `MAX_TEXT_BYTES`.
+        RequestError: The form is malformed, cut short, or without a picture.
+    """
+    form = _Form(boundary, max_parts)
+    while data := stream.read(READ_BYTES):
+        form.take(data)
+    form.take(None)
+    if not form.pictures:
+        raise RequestError("The form has no part named image.", SEND_A_FILE)
+    return [picture.getvalue() for picture in form.pictures]
+
+
+class _Form:
+    """What has been read of a form so far."""
+
+    def __init__(self, boundary: str, max_parts: int) -> None:
+        if not boundary:
+            raise RequestError("The form's Content-Type names no boundary.", SEND_A_FILE)
+        self.pictures: list[BytesIO] = []
+        self._decoder = MultipartDecoder(boundary.encode(), MAX_TEXT_BYTES)
+        self._max_parts = max_parts
+        self._parts = 0
+        self._text_bytes = 0
+        self._part: File | Field | None = None
+
+    def take(self, data: bytes | None) -> None:
+        """Reads on; None is the end."""
+        try:
+            self._decoder.receive_data(data)
+            while not isinstance(event := self._decoder.next_event(), NeedData | Epilogue):
+                if isinstance(event, File | Field):
+                    self._begin(event)
+                elif isinstance(event, Data):
+                    self._append(event.data)
+        except RequestEntityTooLarge:
+            # The decoder holds what it has not understood yet: a part's head without an end.
+            raise _too_much_text() from None
+        except ValueError as error:
+            wrong = "cut short: its last boundary is missing" if data is None else "malformed"
+            raise RequestError(f"The form is {wrong}.", SEND_A_FILE) from error
+
+    def _begin(self, part: File | Field) -> None:
+        self._part = part
+        self._parts += 1
+        if self._parts > self._max_parts:
+            raise TooManyPartsError(
+                f"The form has more than {self._max_parts} parts.",
+                "Send fewer pictures at once, or raise the setting max_parts.",
+            )
+        if part.name != "image":
+            return
+        if isinstance(part, Field):
+            raise RequestError("A part named image is a text and no file.", SEND_A_FILE)
+        self.pictures.append(BytesIO())
+
+    def _append(self, data: bytes) -> None:
+        if isinstance(self._part, Field):
+            self._text_bytes += len(data)
+            if self._text_bytes > MAX_TEXT_BYTES:
+                raise _too_much_text()
+        elif self._part is not None and self._part.name == "image":
+            self.pictures[-1].write(data)
+
+
+def _too_much_text() -> TooMuchTextError:
+    return TooMuchTextError(
+        f"The form has more than {MAX_TEXT_BYTES:,} bytes beside its files.",
+        "Parameters such as top_k stand in the address: /v1/classify?top_k=3.",
+    )
