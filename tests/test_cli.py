@@ -1,16 +1,13 @@
-"""The command line as a person or a script uses it: real processes, real pipes, a real terminal."""
+"""The command line in order: what each command says, in each form."""
 
 import csv
 import io
 import json
 import os
-import pty
 import re
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,49 +15,9 @@ import torch
 import torchvision
 from PIL import Image
 
-from sightbox.cli.classify import PICTURE_SUFFIXES, find_pictures
+from commandline import SIGHTBOX, on_terminal, run
+from sightbox.cli.pictures import PICTURE_SUFFIXES, Item, find_items
 from sightbox.errors import RequestError
-
-SIGHTBOX = [sys.executable, "-W", "error", "-m", "sightbox"]
-
-
-def run(
-    *arguments: str | Path, stdin: bytes | None = None, env: dict[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Runs ``sightbox`` and returns exit code, output and error output."""
-    done = subprocess.run(
-        [*SIGHTBOX, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env=os.environ | (env or {}),
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def on_terminal(arguments: Sequence[str | Path], **environment: str) -> str:
-    """Runs ``sightbox`` on a pseudo-terminal and returns what it shows."""
-    parent, child = pty.openpty()
-    with subprocess.Popen(
-        [*SIGHTBOX, *map(str, arguments)],
-        stdout=child,
-        stderr=child,
-        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | environment,
-    ):
-        os.close(child)
-        shown = b""
-        # Linux answers EIO when the last process on the other side has gone.
-        while chunk := _read(parent):
-            shown += chunk
-    os.close(parent)
-    return shown.decode()
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
 
 
 @pytest.fixture
@@ -116,10 +73,10 @@ def test_folder_with_a_broken_file_goes_on_and_exits_with_one(album: Path) -> No
 
 def test_recursion_and_patterns_find_pictures(album: Path) -> None:
     def found(*arguments: Path, recursive: bool = False) -> list[str]:
-        paths = find_pictures(
+        items = find_items(
             [str(a) for a in arguments], recursive=recursive, suffixes=PICTURE_SUFFIXES
         )
-        return [path.relative_to(album).as_posix() for path in paths]
+        return [Path(item.name).relative_to(album).as_posix() for item in items]
 
     assert found(album) == ["a cat.PNG", "b.jpg", "c.jpg"]
     assert found(album, recursive=True) == ["a cat.PNG", "b.jpg", "c.jpg", "deeper/d.png"]
@@ -131,12 +88,13 @@ def test_recursion_and_patterns_find_pictures(album: Path) -> None:
 def test_file_whose_name_looks_like_a_pattern_is_taken(tmp_path: Path, photos: Path) -> None:
     odd = tmp_path / "photo[1].jpg"
     shutil.copy(photos / "rocket.jpg", odd)
-    assert find_pictures([str(odd)], recursive=False, suffixes=PICTURE_SUFFIXES) == [odd]
+    found = find_items([str(odd)], recursive=False, suffixes=PICTURE_SUFFIXES)
+    assert found == [Item(str(odd), odd)]
 
 
 def test_nothing_to_look_at_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no pictures"):
-        find_pictures([str(tmp_path)], recursive=False, suffixes=PICTURE_SUFFIXES)
+        find_items([str(tmp_path)], recursive=False, suffixes=PICTURE_SUFFIXES)
     code, out, error = run("classify", tmp_path)
     assert (code, out) == (2, "")
     assert "with -r" in error
@@ -164,7 +122,7 @@ def test_json_is_the_shape_of_http(album: Path) -> None:
 
 
 def test_json_lines_are_one_object_each(album: Path) -> None:
-    code, out, _ = run("classify", album, "--jsonl", "--min-score", "0.9")
+    code, out, _ = run("classify", album, "--jsonl", "-k", "1")
     assert code == 1
     assert [json.loads(line)["path"] for line in out.splitlines()] == [
         str(album / name) for name in ("a cat.PNG", "b.jpg", "c.jpg")
@@ -179,6 +137,49 @@ def test_csv_has_a_header_and_the_errors(album: Path) -> None:
     assert rows[1]["label_en"] in {"missile", "projectile"}
     assert rows[1]["error"] == ""
     assert rows[2]["error"] != ""
+
+
+def test_picture_without_a_likely_class_still_has_its_line(photos: Path) -> None:
+    asked = ("classify", photos / "rocket.jpg", "--min-score", "1")
+    assert run(*asked) == (0, f"{photos / 'rocket.jpg'}\t\tnot sure\n", "")
+    rows = list(csv.DictReader(io.StringIO(run(*asked, "--csv")[1])))
+    assert [(Path(row["path"]).name, row["rank"], row["error"]) for row in rows] == [
+        ("rocket.jpg", "", "")
+    ]
+    assert "not sure" in on_terminal(asked)
+
+
+def test_own_language_is_shown_and_can_be_asked_for(
+    tmp_path: Path, home: Path, photos: Path
+) -> None:
+    (tmp_path / "labels" / "imagenet-1k").mkdir(parents=True)
+    (tmp_path / "models").symlink_to(home / "models")
+    names = {"n07920052": "expresso"}
+    (tmp_path / "labels" / "imagenet-1k" / "fr.json").write_text(json.dumps(names))
+    mine = {"SIGHTBOX_HOME": str(tmp_path)}
+    asked = ("classify", photos / "coffee.png", "-k", "1")
+    assert run(*asked, "--lang", "fr", env=mine)[1].split("\t")[2:] == ["expresso\n"]
+    (row,) = csv.DictReader(io.StringIO(run(*asked, "--csv", env=mine)[1]))
+    labels = {column: name for column, name in row.items() if column.startswith("label_")}
+    assert labels == {"label_en": "espresso", "label_fr": "expresso", "label_zh": "浓缩咖啡"}
+    (row,) = csv.DictReader(io.StringIO(run(*asked, "--csv", "--lang", "zh", env=mine)[1]))
+    assert [column for column in row if column.startswith("label_")] == ["label_zh"]
+    assert "en, fr, zh, or both" in run(*asked, "--lang", "de", env=mine)[2]
+
+
+@pytest.mark.parametrize("columns", ["100", "40", "31", "20"])
+def test_names_and_probabilities_are_whole_on_every_terminal(photos: Path, columns: str) -> None:
+    shown = on_terminal(["classify", photos / "coffee.png", "-k1"], NO_COLOR="1", COLUMNS=columns)
+    assert re.search(r"[0-9]{2}\.[0-9]%", shown)
+    assert "espresso" in shown
+    assert "浓缩咖啡" in shown
+    assert ("━" in shown) == (int(columns) >= 40)
+    listed = on_terminal(["models", "list"], NO_COLOR="1", COLUMNS=columns)
+    assert "efficientnet-lite0" in listed
+    assert "sightbox models fetch resnet50" in " ".join(listed.split())
+    told = on_terminal(["info"], NO_COLOR="1", COLUMNS=columns)
+    assert os.environ["SIGHTBOX_HOME"] in "".join(told.split())
+    assert "…" not in shown + listed + told
 
 
 def test_stdin_is_a_picture(photos: Path) -> None:
@@ -197,7 +198,7 @@ def test_stdin_is_a_picture(photos: Path) -> None:
         (["x.jpg", "--json", "--csv"], "Choose one of --json and --csv"),
         (["x.jpg", "-k", "0"], "top_k"),
         (["x.jpg", "--min-score", "7"], "min_score"),
-        (["x.jpg", "--lang", "fr"], "lang"),
+        (["x.jpg", "--lang", "fr"], "Choose one of en, zh, or both"),
         (["x.jpg", "--model", "nope"], "no model 'nope'"),
         (["x.jpg", "--backend", "nope"], "backend"),
         (["x.jpg", "--nope"], "--nope"),
@@ -268,7 +269,9 @@ def test_info_tells_models_and_paths(home: Path) -> None:
     assert found["home"] == str(home)
     assert found["default model"] == "efficientnet-lite0"
     assert found["packages"]["onnxruntime"]
-    assert "efficientnet-lite0" in run("info")[1]
+    lines = run("info")[1].splitlines()
+    assert f"home\t{home}" in lines
+    assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_wrong_environment_stops_every_command() -> None:

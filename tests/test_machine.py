@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sightbox.machine import instruction_sets, processor_name, usable_cores
+from sightbox.machine import cpu_quota, instruction_sets, processor_name, usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -21,7 +21,7 @@ AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 )
 def test_cgroup_v2_quota_limits_the_cores(tmp_path: Path, quota: str, cores: int) -> None:
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "membership") == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("-1", AFFINITY), ("20000", 1), ("100000", 1)])
@@ -29,11 +29,48 @@ def test_cgroup_v1_quota_limits_the_cores(tmp_path: Path, quota: str, cores: int
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "membership") == cores
 
 
 def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
-    assert usable_cores(tmp_path) == AFFINITY
+    assert usable_cores(tmp_path, tmp_path / "membership") == AFFINITY
+
+
+def _grant(group: Path, cores: float, *, version: int) -> None:
+    group.mkdir(parents=True, exist_ok=True)
+    if version == 2:
+        (group / "cpu.max").write_text(f"{int(cores * 100_000)} 100000\n")
+    else:
+        (group / "cpu.cfs_quota_us").write_text(f"{int(cores * 50_000)}\n")
+        (group / "cpu.cfs_period_us").write_text("50000\n")
+
+
+@pytest.mark.parametrize(("root", "above", "own"), [(1.5, 3, 2), (4, 1.5, 3), (3, 2, 1.5)])
+@pytest.mark.parametrize(
+    ("version", "mount", "lines"),
+    [
+        (2, ".", "0::/box/unit:1\n"),
+        (1, "cpu", "5:memory:/other\n4:cpu,cpuacct:/box/unit:1\n0::/\n"),
+    ],
+)
+def test_least_quota_up_the_tree_counts(
+    tmp_path: Path, version: int, mount: str, lines: str, root: float, above: float, own: float
+) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text(lines)
+    _grant(tmp_path / mount, root, version=version)
+    _grant(tmp_path / mount / "box", above, version=version)
+    _grant(tmp_path / mount / "box" / "unit:1", own, version=version)
+    _grant(tmp_path / mount / "box" / "unit:1" / "below", 0.1, version=version)
+    _grant(tmp_path / mount / "other", 0.1, version=version)
+    assert cpu_quota(tmp_path, membership) == 1.5
+
+
+def test_group_that_only_the_host_sees_leaves_the_root(tmp_path: Path) -> None:
+    (tmp_path / "membership").write_text("0::/kubepods/pod1\n")
+    assert cpu_quota(tmp_path, tmp_path / "membership") is None
+    _grant(tmp_path, 2, version=2)
+    assert cpu_quota(tmp_path, tmp_path / "membership") == 2
 
 
 def test_processor_is_named_from_cpuinfo(tmp_path: Path) -> None:

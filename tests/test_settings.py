@@ -35,11 +35,8 @@ def test_bool_in_the_environment_means_what_it_says(
 
 
 @pytest.mark.parametrize("name", BOOLS)
-@pytest.mark.parametrize("text", ["", "maybe"])
-def test_bool_that_is_none_is_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str
-) -> None:
-    monkeypatch.setenv(PREFIX + name.upper(), text)
+def test_bool_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), "maybe")
     with pytest.raises(SettingsError, match=f"The setting {name} cannot be"):
         load_settings()
 
@@ -85,16 +82,79 @@ def test_refused_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_broken_file_is_refused() -> None:
-    config_path().write_text("port =")
-    with pytest.raises(SettingsError, match="cannot be read"):
-        load_settings()
-
-
 def test_named_file_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(PREFIX + CONFIG, str(tmp_path / "nope.toml"))
     with pytest.raises(SettingsError, match=r"nope\.toml, which is no file"):
         load_settings()
+
+
+def test_empty_variable_means_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    config_path().write_text("port = 1001\nmodel = ''\nhome = ''\n")
+    for name in Settings.model_fields:
+        monkeypatch.setenv(PREFIX + name.upper(), "")
+    settings = load_settings()
+    assert settings.port == 1001
+    assert (settings.home, settings.model, settings.allowed_hosts) == (None, None, ())
+
+
+def test_tilde_in_home_is_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("SIGHTBOX_HOME", "~/box")
+    assert load_settings().home == tmp_path / "box"
+    (tmp_path / "mine.toml").write_text("home = '~nobody-of-this-name'")
+    monkeypatch.delenv("SIGHTBOX_HOME")
+    monkeypatch.setenv(PREFIX + CONFIG, "~/mine.toml")
+    with pytest.raises(SettingsError, match=r"home in .*mine\.toml cannot be .*no such user"):
+        load_settings()
+
+
+def test_token_is_not_shown_in_a_repr() -> None:
+    settings = load_settings(token="hunter2hunter2hunter2")  # noqa: S106 - of this test alone
+    assert "hunter2" not in f"{settings!r} {settings}"
+
+
+def test_variable_unlike_any_setting_gets_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTBOX_FOO", "1")
+    with pytest.raises(SettingsError, match=r"FOO is no setting\. docs/settings\.md lists all"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("port =", "cannot be read"),
+        ("port = true", "port in .* cannot be True: Input should not be true or false"),
+        ("max_wait = true", "max_wait in .* cannot be True"),
+        ("allowed_hosts = 'box'", r"allowed_hosts in .* cannot be 'box': .* Write a JSON list"),
+        ("prot = 1", "no setting 'prot' in .* Did you mean port"),
+    ],
+)
+def test_error_in_the_file_names_the_file(text: str, told: str) -> None:
+    config_path().write_text(text)
+    with pytest.raises(SettingsError, match=told) as caught:
+        load_settings()
+    assert str(config_path()) in str(caught.value)
+
+
+def test_file_that_is_no_text_is_refused() -> None:
+    config_path().write_bytes(b"model = '\xff'")
+    with pytest.raises(SettingsError, match=r"sightbox\.toml cannot be read: .*utf-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["box.local", '"box.local"', "[1]"])
+def test_list_in_the_environment_must_be_json(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SIGHTBOX_ALLOWED_HOSTS", text)
+    with pytest.raises(SettingsError, match=r"Write a JSON list: \[\"box\.local\"\]") as caught:
+        load_settings()
+    assert str(config_path()) not in str(caught.value)
+
+
+def test_host_names_are_spelled_as_they_are_compared() -> None:
+    settings = load_settings(host="Box.Local.", allowed_hosts=["Photos.Example.", "b"])
+    assert settings.host == "box.local"
+    assert settings.allowed_hosts == ("photos.example", "b")
 
 
 def test_settings_are_frozen() -> None:

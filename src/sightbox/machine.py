@@ -3,26 +3,48 @@
 import math
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def usable_cores(cgroup: Path = CGROUP) -> int:
+def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
     """Returns the number of cores this process may use, at least 1.
 
-    It is the smallest of the scheduler's affinity mask and the quota of the control group
-    (Linux kernel, cgroup-v2.rst ``cpu.max``; sched-bwc.rst ``cpu.cfs_quota_us``), rounded up. The
-    host's core count is no help in a container: a runtime that starts 64 threads on a quota of two
-    cores is slower than one that starts two.
+    It is the smaller of the scheduler's affinity mask and `cpu_quota`, rounded up. The host's core
+    count is no help in a container: a runtime that starts 64 threads on a quota of two cores is
+    slower than one that starts two.
     """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota = _cgroup_quota(cgroup)
+    quota = cpu_quota(cgroup, membership)
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def cpu_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float | None:
+    """Returns the CPU time that the control groups grant, in cores; None when it is not limited.
+
+    It is the least quota of the process's own group and of all above it (Linux kernel,
+    cgroup-v2.rst ``cpu.max``; sched-bwc.rst ``cpu.cfs_quota_us``).
+
+    Args:
+        cgroup: Where the groups are mounted.
+        membership: The file that names this process's groups (cgroups(7), /proc/pid/cgroup).
+    """
+    # In a container the groups may be named as the host sees them: then only the root is there.
+    groups = [cgroup, cgroup / "cpu"]
+    for line in _lines(membership):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            groups += _down_to(cgroup, path)
+        elif "cpu" in controllers.split(","):
+            groups += _down_to(cgroup / "cpu", path)
+    return min((quota for group in groups for quota in _quotas(group)), default=None)
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
@@ -48,15 +70,24 @@ def _cpuinfo_field(field: str, cpuinfo: Path) -> str:
     return ""
 
 
-def _cgroup_quota(cgroup: Path) -> float | None:
-    """Returns the group's CPU quota in cores; None when there is none."""
-    for line in _lines(cgroup / "cpu.max"):
+def _down_to(mount: Path, path: str) -> Iterator[Path]:
+    """Yields the group `path` and all between it and the mount."""
+    group = mount
+    for part in path.strip("/").split("/"):
+        group /= part
+        yield group
+
+
+def _quotas(group: Path) -> Iterator[float]:
+    """Yields the group's own quota in cores, if there is one, of version 2 or of version 1."""
+    for line in _lines(group / "cpu.max"):
         quota, _, period = line.partition(" ")
-        return None if quota == "max" else int(quota) / int(period)
-    v1 = cgroup / "cpu"
-    quota_us = next(iter(_lines(v1 / "cpu.cfs_quota_us")), "-1")
-    period_us = next(iter(_lines(v1 / "cpu.cfs_period_us")), "100000")
-    return None if int(quota_us) <= 0 else int(quota_us) / int(period_us)
+        if quota != "max":
+            yield int(quota) / int(period)
+    for quota_us in _lines(group / "cpu.cfs_quota_us"):
+        period_us = next(iter(_lines(group / "cpu.cfs_period_us")), "100000")
+        if int(quota_us) > 0:
+            yield int(quota_us) / int(period_us)
 
 
 def _lines(path: Path) -> list[str]:

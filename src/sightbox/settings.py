@@ -1,23 +1,27 @@
 """The settings table: every knob with its type, default, range, unit and meaning.
 
 A value comes from the command line, else from the environment (``SIGHTBOX_PORT``), else from the
-TOML file, else it is the default. An unknown name or a bad value is an error, never ignored.
+TOML file, else it is the default. An unknown name or a bad value is an error, never ignored; an
+empty variable of the environment means "not given".
 """
 
 import os
+import tomllib
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from sightbox.errors import SettingsError
 
@@ -28,20 +32,36 @@ CONFIG = "CONFIG"
 SECRETS = frozenset({"token"})
 """Settings whose values are never shown."""
 
+LIST_HINT = 'Write a JSON list: ["box.local"].'
+
 
 class Settings(BaseSettings):
     """All settings, checked and frozen. Use `load_settings` to read them from everywhere."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
     home: Path | None = Field(
-        None, description="Folder of the models; the user's data folder when empty."
+        None,
+        description="Folder of the models, `~` is yours; the user's data folder when empty.",
     )
     model: str | None = Field(
         None, description="Name of the model; the best one that is here when empty."
     )
-    backend: Literal["onnxruntime", "dummy"] = Field(
+    backend: Literal["onnxruntime", "openvino", "pytorch", "dummy"] = Field(
         "onnxruntime", description="What runs the network; `dummy` is for trying things out."
+    )
+    variant: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32",
+        description="Variant of the model: `fp32` is exact, `int8` is made by "
+        "`sightbox models optimize`, `bf16` needs OpenVINO or PyTorch.",
+    )
+    least_agreement: float = Field(
+        0.97,
+        ge=0,
+        le=1,
+        description="Part of the pictures that a faster variant must name as the exact one does.",
     )
     threads: int | None = Field(
         None,
@@ -84,6 +104,7 @@ class Settings(BaseSettings):
     token: str | None = Field(
         None,
         min_length=16,
+        repr=False,
         description="What clients must send as `Authorization: Bearer …`; needed to listen "
         "anywhere but on this machine.",
         json_schema_extra={"unit": "characters"},
@@ -113,6 +134,31 @@ class Settings(BaseSettings):
         json_schema_extra={"unit": "seconds"},
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_surprises(cls, value: object, info: ValidationInfo) -> object:
+        """Takes no switch for a number (Python would), and "" for "not given"."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise PydanticCustomError("switch", "Input should not be true or false")
+        return None if value == "" and field.default is None else value
+
+    @field_validator("home")
+    @classmethod
+    def _expand_home(cls, home: Path | None) -> Path | None:
+        try:
+            return home and home.expanduser()
+        except RuntimeError as error:
+            raise PydanticCustomError("no_user", "There is no such user") from error
+
+    @field_validator("host", "allowed_hosts")
+    @classmethod
+    def _spell_alike(cls, names: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Spells host names as they are compared (RFC 9110, section 4.2.3): small, no last dot."""
+        if isinstance(names, str):
+            return names.lower().removesuffix(".")
+        return tuple(name.lower().removesuffix(".") for name in names)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -130,7 +176,7 @@ def config_path() -> Path:
     """Returns where the TOML file is read from; it need not exist."""
     named = os.environ.get(PREFIX + CONFIG)
     if named:
-        return Path(named)
+        return Path(os.path.expanduser(named))  # noqa: PTH111 - no error for an unknown user
     return platformdirs.user_config_path("sightbox", appauthor=False) / "sightbox.toml"
 
 
@@ -144,16 +190,19 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - pydantic checks t
         SettingsError: A name is unknown, a value is bad, or the file cannot be read.
     """
     _refuse_unknown_variables()
-    named = PREFIX + CONFIG
-    if os.environ.get(named) and not config_path().is_file():
-        raise SettingsError(f"{named} names {config_path()}, which is no file.")
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
+        if os.environ.get(PREFIX + CONFIG) and not config_path().is_file():
+            raise SettingsError(f"{PREFIX}{CONFIG} names {config_path()}, which is no file.")
         return Settings(**chosen)
     except ValidationError as error:
-        raise SettingsError(*_explain(error.errors()[0])) from error
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The settings cannot be read: {error}.") from error
+        raise SettingsError(*_explain(error.errors()[0], chosen)) from error
+    except SourceError as error:
+        # It is the only setting that the environment spells as JSON.
+        raise SettingsError("allowed_hosts in the environment is no JSON.", LIST_HINT) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"The file {config_path()} cannot be read: {reason}.") from error
 
 
 def settings_page() -> str:
@@ -164,8 +213,8 @@ def settings_page() -> str:
         "Each setting comes from the command line (`--port 9000`), else from the environment",
         "(`SIGHTBOX_PORT=9000`), else from the file `sightbox.toml` (`port = 9000`), else it is",
         "the default. `SIGHTBOX_CONFIG` names another file; `sightbox info` shows where it is",
-        "looked for. An unknown name or a bad value stops the start with a hint. This page is",
-        "generated: `make docs`.",
+        "looked for. An empty variable counts as not given. An unknown name or a bad value stops",
+        "the start with a hint. This page is generated: `make docs`.",
         "",
         "| name | type | default | range | unit | meaning |",
         "|---|---|---|---|---|---|",
@@ -204,24 +253,34 @@ def _row(name: str, schema: dict[str, Any]) -> str:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + CONFIG}
+    known = {name.upper() for name in Settings.model_fields} | {CONFIG}
     for variable in os.environ:
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known:
             raise SettingsError(
                 f"The environment variable {variable} is no setting.",
-                _did_you_mean(variable, known),
+                _did_you_mean(name, known, PREFIX),
             )
 
 
-def _explain(error: ErrorDetails) -> tuple[str, str]:
-    name = str(error["loc"][0]) if error["loc"] else "settings"
+def _explain(error: ErrorDetails, given: Mapping[str, object]) -> tuple[str, str]:
+    name = str(error["loc"][0])
+    where = _where(name, given)
     if error["type"] == "extra_forbidden":
-        return f"There is no setting {name!r}.", _did_you_mean(name, set(Settings.model_fields))
-    meaning = Settings.model_fields[name].description or ""
+        return f"There is no setting {name!r}{where}.", _did_you_mean(
+            name.lower(), Settings.model_fields
+        )
     shown = "what was given" if name in SECRETS else repr(error["input"])
-    return f"The setting {name} cannot be {shown}: {error['msg']}.", meaning
+    hint = LIST_HINT if name == "allowed_hosts" else Settings.model_fields[name].description or ""
+    return f"The setting {name}{where} cannot be {shown}: {error['msg']}.", hint
 
 
-def _did_you_mean(name: str, known: set[str]) -> str:
-    close = get_close_matches(name.upper() if name.isupper() else name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else "docs/settings.md lists all settings."
+def _where(name: str, given: Mapping[str, object]) -> str:
+    """Returns where a setting was read, when that is the file."""
+    in_environment = any(v.upper() == PREFIX + name.upper() and os.environ[v] for v in os.environ)
+    return "" if name in given or in_environment else f" in {config_path()}"
+
+
+def _did_you_mean(name: str, known: Collection[str], prefix: str = "") -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"Did you mean {prefix}{close[0]}?" if close else "docs/settings.md lists all settings."

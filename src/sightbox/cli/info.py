@@ -1,14 +1,11 @@
 """``sightbox info``: what is installed, what this machine is, where things are."""
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.table import Table
-
 import sightbox
 from sightbox.backends import BACKENDS
-from sightbox.cli.output import console
+from sightbox.cli.screen import console, print_rows, to_json
 from sightbox.machine import instruction_sets, processor_name, usable_cores
 from sightbox.schema import Json
 from sightbox.settings import config_path, load_settings
@@ -21,12 +18,9 @@ def run(*, as_json: bool) -> None:
     """Prints it."""
     found = collect()
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))  # noqa: T201
+        print(to_json(found, indent=2))  # noqa: T201
         return
-    table = Table.grid(padding=(0, 2))
-    for name, value in found.items():
-        table.add_row(name, _in_words(value))
-    console().print(table)
+    print_rows(console(), [(name, _in_words(value)) for name, value in found.items()])
 
 
 def collect() -> Json:

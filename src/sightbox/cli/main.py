@@ -1,275 +1,65 @@
-"""The commands and their options.
+"""The entry: makes the streams fit for every name, and tells errors in words.
 
-The module of a command is imported when the command runs, so that ``sightbox --help`` need not
-load a runtime.
+Nothing heavy is imported before `run` is called, so that Ctrl-C ends in order from the start.
 """
 
+import io
+import os
 import sys
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from contextlib import suppress
+from typing import NoReturn
 
-import typer
-
-import sightbox
+from sightbox.cli.interrupts import INTERRUPTED, instant_interrupts
 from sightbox.errors import SightboxError
 
-app = typer.Typer(
-    name="sightbox",
-    help="Say what pictures show: offline, on this machine.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-models = typer.Typer(help="List, fetch, import, export, remove and verify models.")
-app.add_typer(models, name="models", no_args_is_help=True)
-
-
-class Language(StrEnum):
-    """Languages of the labels that are shown."""
-
-    en = "en"
-    zh = "zh"
-    both = "both"
-
-
-ModelOption = Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)]
-BackendOption = Annotated[
-    str | None, typer.Option(help="What runs the network.", show_default="onnxruntime")
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads of the engine.", show_default="usable cores")
-]
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"sightbox {sightbox.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Say what pictures show: offline, on this machine."""
-
-
-@app.command()
-def classify(
-    paths: Annotated[
-        list[str], typer.Argument(help="Pictures, folders or patterns; - reads one from stdin.")
-    ],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Go into the folders of folders.")
-    ] = False,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", help="Classes per picture.", show_default="5")
-    ] = None,
-    lang: Annotated[Language, typer.Option(help="Language of the labels.")] = Language.both,
-    min_score: Annotated[
-        float | None, typer.Option(help="Least probability, 0 to 1.", show_default="0")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object for all.")] = False,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="One CSV line for each class.")] = False,
-    model: ModelOption = None,
-    backend: BackendOption = None,
-    threads: ThreadsOption = None,
-) -> None:
-    """Say what pictures show.
-
-    Exit code: 0 all pictures were classified, 1 some were not, 2 wrong use.
-
-    [bold]Examples[/bold]
-
-      sightbox classify cat.jpg
-
-      sightbox classify photos -r -k 1 --csv > album.csv
-
-      cat photo.png | sightbox classify - --json
-    """
-    from sightbox.cli import classify as command  # noqa: PLC0415 - see the module's docstring
-
-    raise typer.Exit(
-        command.run(
-            paths,
-            recursive=recursive,
-            language=lang.value,
-            form=command.form(json=json, jsonl=jsonl, csv=csv),
-            given={
-                "top_k": top_k,
-                "min_score": min_score,
-                "model": model,
-                "backend": backend,
-                "threads": threads,
-            },
-        )
-    )
-
-
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(show_default="8018")] = None,
-    model: ModelOption = None,
-    backend: BackendOption = None,
-    threads: ThreadsOption = None,
-    insecure: Annotated[
-        bool | None,
-        typer.Option(
-            "--insecure", help="Listen to the network without a token.", show_default=False
-        ),
-    ] = None,
-) -> None:
-    """Serve the web page and the HTTP API.
-
-    All other settings: docs/settings.md, as SIGHTBOX_... or in sightbox.toml.
-
-    [bold]Examples[/bold]
-
-      sightbox serve
-
-      sightbox serve --port 9000
-
-      SIGHTBOX_TOKEN=a-long-secret-of-yours sightbox serve --host 0.0.0.0
-    """
-    from sightbox.cli import serve as command  # noqa: PLC0415
-
-    given = {
-        "host": host,
-        "port": port,
-        "model": model,
-        "backend": backend,
-        "threads": threads,
-        "insecure": insecure,
-    }
-    raise typer.Exit(command.run(given))
-
-
-@app.command()
-def setup(
-    fetch: Annotated[
-        bool, typer.Option(help="Try once to fetch resnet18 over the network.")
-    ] = True,
-) -> None:
-    """Prepare the models: the embedded one, and resnet18 where the network allows.
-
-    [bold]Examples[/bold]
-
-      sightbox setup
-
-      sightbox setup --no-fetch
-    """
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.setup(fetch=fetch)
-
-
-@app.command()
-def info(
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Show versions, processor, runtimes, models and paths.
-
-    [bold]Example[/bold]
-
-      sightbox info --json
-    """
-    from sightbox.cli import info as command  # noqa: PLC0415
-
-    command.run(as_json=json)
-
-
-@models.command("list")
-def models_list(
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """List the models that are here, and those that can be fetched."""
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.show(as_json=json)
-
-
-@models.command("fetch")
-def models_fetch(
-    name: Annotated[str, typer.Argument(help="resnet18, resnet34 or resnet50.")],
-) -> None:
-    """Fetch the official weights of a network; an interrupted fetch goes on where it stopped.
-
-    [bold]Example[/bold]
-
-      sightbox models fetch resnet18
-    """
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.fetch(name)
-
-
-@models.command("import")
-def models_import(
-    file: Annotated[Path, typer.Argument(help="A .pth or .safetensors file, or an export.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    arch: Annotated[str | None, typer.Option(help="The network, for weights of your own.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Names of your classes: one a line, or a JSON list.")
-    ] = None,
-) -> None:
-    """Import official weights, weights of your own, or an exported model.
-
-    [bold]Examples[/bold]
-
-      sightbox models import resnet18-f37072fd.pth
-
-      sightbox models import parts.pth --arch resnet18 --name parts --labels parts.txt
-    """
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.import_file(file, name=name, architecture=arch, labels=labels)
-
-
-@models.command("export")
-def models_export(
-    name: Annotated[str, typer.Argument(help="Name of the model.")],
-    file: Annotated[Path, typer.Argument(help="The zip file to write.")],
-) -> None:
-    """Write a model as one file, to be imported on another machine.
-
-    [bold]Example[/bold]
-
-      sightbox models export efficientnet-lite0 model.zip
-    """
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.export(name, file)
-
-
-@models.command("remove")
-def models_remove(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-    """Remove a model."""
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    command.remove(name)
-
-
-@models.command("verify")
-def models_verify(
-    name: Annotated[str | None, typer.Argument(help="Name of the model; all of them.")] = None,
-) -> None:
-    """Compare every file of a model with the sha256 in its card. Exit code 1 when one differs."""
-    from sightbox.cli import models as command  # noqa: PLC0415
-
-    raise typer.Exit(command.verify(name))
+FAILED = 1
 
 
 def run() -> None:
-    """Runs the command line, and tells errors in words."""
+    """Runs the command line and exits."""
     try:
-        app()
+        _prepare_streams()
+        try:
+            with instant_interrupts():
+                from sightbox.cli.commands import app  # noqa: PLC0415 - see the module's docstring
+            app()
+        finally:
+            # At the interpreter's end a full disk could not be told in words any more.
+            sys.stdout.flush()
     except SightboxError as error:
-        typer.echo(f"sightbox: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(error.exit_code, str(error))
+    except BrokenPipeError:
+        _end(FAILED)
+    except OSError as error:
+        _end(FAILED, _in_words(error))
+    except KeyboardInterrupt:
+        _end(INTERRUPTED)
+
+
+def _prepare_streams() -> None:
+    """Gives closed streams an end, and spells out what a stream's encoding cannot say."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            stream = os.fdopen(nowhere, "w", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _in_words(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    where = f"{error.filename}" if error.filename is not None else "Reading or writing failed"
+    return f"{where}: {reason}."
+
+
+def _end(code: int, text: str = "") -> NoReturn:
+    """Exits. What a broken stream still holds is dropped, or it would fail once more at the end."""
+    with suppress(OSError):
+        if text:
+            print(f"sightbox: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)

@@ -1,64 +1,59 @@
 """``sightbox models`` and ``sightbox setup``."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from sightbox.catalogue import EMBEDDED, PREFERRED, known, known_names
-from sightbox.cli.output import console
-from sightbox.errors import DownloadError
-from sightbox.schema import card_to_json
+from sightbox.cli.screen import console, print_rows, to_json
+from sightbox.errors import CheckpointError, DownloadError, ModelError
+from sightbox.labels import read_names
+from sightbox.model import Card
+from sightbox.schema import Json, card_to_json
 from sightbox.settings import load_settings
-from sightbox.store import Store, labels_from_file
+from sightbox.store import Store
 
 FETCHED_BY_SETUP = PREFERRED[0]
 
 
-def setup(*, fetch: bool) -> None:
-    """Prepares the embedded model, and tries once to fetch the preferred one."""
+def setup(*, fetch: bool) -> int:
+    """Prepares the embedded model, tries once to fetch the preferred one; returns the exit code."""
     store = _store()
     screen = console()
     with screen.status(f"Preparing {EMBEDDED}"):
-        store.prepare_embedded()
+        model = store.prepare_embedded()
+    if model.folder is None:
+        # The store's warning has said that the model is in memory alone, and why.
+        return 1
     screen.print(f"{EMBEDDED} is ready.")
     if fetch and FETCHED_BY_SETUP not in store.names():
         try:
             _fetch(store, FETCHED_BY_SETUP, screen)
-        except DownloadError as error:
+        except (DownloadError, CheckpointError, ModelError) as error:
             screen.print(f"{FETCHED_BY_SETUP} could not be fetched, going on without: {error}")
     screen.print(f"The default model is {store.default_name()}.")
+    return 0
 
 
 def show(*, as_json: bool) -> None:
-    """Lists the models that are here, and those that can be fetched."""
+    """Lists the models that are here, damaged ones too, and those that can be fetched."""
     store = _store()
-    cards = [store.open(name).card for name in store.names()]
-    others = [name for name in known_names() if name not in store.names()]
+    here = {name: _card_or_problem(store, name) for name in store.names()}
+    others = [name for name in known_names() if name not in here]
+    default = store.default_name()
     if as_json:
-        listed: dict[str, Any] = {
-            "default": store.default_name(),
-            "models": [card_to_json(card) for card in cards],
-            "available": others,
-        }
-        print(json.dumps(listed, ensure_ascii=False, indent=2))  # noqa: T201
+        models = [_entry(name, found) for name, found in here.items()]
+        listed = {"default": default, "models": models, "available": others}
+        print(to_json(listed, indent=2))  # noqa: T201
         return
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("name", "network", "classes", "top-1", "state"):
-        table.add_column(heading)
-    for card in cards:
-        accuracy = f"{card.accuracy['top1']:.1f} %" if card.accuracy else "unknown"
-        state = "default" if card.name == store.default_name() else "here"
-        table.add_row(card.name, card.title, str(card.classes), accuracy, state)
+    rows = [
+        _row(name, found, "default" if name == default else "here") for name, found in here.items()
+    ]
     for name in others:
-        card = known(name).card
-        accuracy = f"{card.accuracy['top1']:.1f} %" if card.accuracy else "unknown"
         state = "comes with Sightbox" if name == EMBEDDED else f"sightbox models fetch {name}"
-        table.add_row(name, card.title, "", accuracy, state)
-    console().print(table)
+        rows.append(_row(name, known(name).card, state))
+    print_rows(console(), rows, ("name", "network", "classes", "top-1", "state"))
 
 
 def fetch(name: str) -> None:
@@ -70,7 +65,7 @@ def import_file(
     file: Path, *, name: str | None, architecture: str | None, labels: Path | None
 ) -> None:
     """Imports a weights file or an exported model."""
-    names = labels_from_file(labels) if labels is not None else ()
+    names = read_names(labels) if labels is not None else ()
     model = _store().import_file(file, name=name, architecture=architecture, names=names)
     card = model.card
     console().print(
@@ -109,7 +104,7 @@ def _store() -> Store:
 
 def _fetch(store: Store, name: str, screen: Console) -> None:
     with Progress(
-        TextColumn(name),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -117,10 +112,30 @@ def _fetch(store: Store, name: str, screen: Console) -> None:
         transient=True,
         disable=not screen.is_terminal,
     ) as progress:
-        task = progress.add_task("", total=None)
+        task = progress.add_task(name, total=None)
 
         def advance(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
         store.fetch(name, advance)
     screen.print(f"{name} is ready.")
+
+
+def _card_or_problem(store: Store, name: str) -> Card | ModelError:
+    try:
+        return store.open(name).card
+    except ModelError as error:
+        return error
+
+
+def _entry(name: str, found: Card | ModelError) -> Json:
+    if isinstance(found, ModelError):
+        return {"name": name, "problem": str(found)}
+    return card_to_json(found)
+
+
+def _row(name: str, found: Card | ModelError, state: str) -> list[str]:
+    if isinstance(found, ModelError):
+        return [name, "", "", "", f"damaged: {found}"]
+    accuracy = f"{found.accuracy['top1']:.1f} %" if found.accuracy else "unknown"
+    return [name, found.title, str(found.classes or ""), accuracy, state]

@@ -1,33 +1,32 @@
 """How answers are printed: for people, as lines of tabs, as JSON, as CSV."""
 
 import csv
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sightbox.cli.screen import GAP, to_json
 from sightbox.errors import SightboxError
 from sightbox.prediction import Prediction, Score
 from sightbox.schema import Json, result_to_json
 
-UNLIMITED = 10_000
-"""Width of a line that is not on a terminal, in characters: nothing is wrapped or cut."""
-
 BAR_WIDTH = 24
 """Width of a full bar, in characters."""
 
+LEAST_BAR_WIDTH = 4
+"""Width below which a bar says nothing, in characters."""
+
+NOT_SURE = "not sure"
+"""What is said of a picture of which no class reached the least score."""
+
 Result = Prediction | SightboxError
-
-
-def console() -> Console:
-    """Returns what prints for people: as wide as the terminal, or unlimited in a pipe."""
-    found = Console(highlight=False, soft_wrap=True)
-    return found if found.is_terminal else Console(highlight=False, width=UNLIMITED)
 
 
 class Writer(Protocol):
@@ -48,9 +47,10 @@ class Writer(Protocol):
         """Ends."""
 
 
-def writer(form: str | None, screen: Console, language: str, *, single: bool) -> Writer:
+def open_writer(
+    form: str | None, screen: Console, languages: tuple[str, ...], *, single: bool
+) -> Writer:
     """Returns what prints in a form; without one, a table on a terminal and tabs elsewhere."""
-    languages = None if language == "both" else (language,)
     if form in {"json", "jsonl"}:
         return JsonWriter(languages, lines=form == "jsonl")
     if form == "csv":
@@ -78,7 +78,7 @@ class _Frameless:
 class JsonWriter(_Frameless):
     """JSON as HTTP gives it, with the path of each picture: one object, or one a line."""
 
-    def __init__(self, languages: tuple[str, ...] | None, *, lines: bool) -> None:
+    def __init__(self, languages: tuple[str, ...], *, lines: bool) -> None:
         self._languages = languages
         self._lines = lines
         self._written = 0
@@ -86,7 +86,7 @@ class JsonWriter(_Frameless):
     def write(self, path: str, result: Result) -> None:
         """Prints one result at once, also inside the one object."""
         item: Json = {"path": path} | result_to_json(result, self._languages)
-        text = json.dumps(item, ensure_ascii=False)
+        text = to_json(item)
         if not self._lines:
             text = ("," if self._written else '{"results": [') + "\n" + text
         print(text, end="\n" if self._lines else "", flush=self._lines)  # noqa: T201
@@ -103,10 +103,13 @@ class JsonWriter(_Frameless):
 
 
 class CsvWriter(_Frameless):
-    """CSV (RFC 4180) with a header: one line for each class, or one for an error."""
+    """CSV (RFC 4180) with a header: one line for each class, or one for an error.
 
-    def __init__(self, languages: tuple[str, ...] | None) -> None:
-        self._languages = languages or ("en", "zh")
+    A picture of which no class reached the least score has one line, without a rank.
+    """
+
+    def __init__(self, languages: tuple[str, ...]) -> None:
+        self._languages = languages
         self._csv = csv.writer(sys.stdout)
         labels = [f"label_{code}" for code in self._languages]
         self._csv.writerow(["path", "rank", "score", "index", "wnid", *labels, "error"])
@@ -117,8 +120,10 @@ class CsvWriter(_Frameless):
         if isinstance(result, SightboxError):
             self._csv.writerow([path, *blank, str(result)])
             return
+        if not result.predictions:
+            self._csv.writerow([path, *blank, ""])
         for rank, score in enumerate(result.predictions, 1):
-            names = [score.label.get(code, "") for code in self._languages]
+            names = _names(score, self._languages)
             self._csv.writerow(
                 [path, rank, f"{score.score:.6f}", score.index, score.wnid or "", *names, ""]
             )
@@ -127,7 +132,7 @@ class CsvWriter(_Frameless):
 class TabWriter(_Frameless):
     """One line for each class: path, score, names, with tabs between; errors go to stderr."""
 
-    def __init__(self, languages: tuple[str, ...] | None) -> None:
+    def __init__(self, languages: tuple[str, ...]) -> None:
         self._languages = languages
 
     def write(self, path: str, result: Result) -> None:
@@ -135,15 +140,17 @@ class TabWriter(_Frameless):
         if isinstance(result, SightboxError):
             print(f"sightbox: {path}: {result}", file=sys.stderr)  # noqa: T201
             return
+        if not result.predictions:
+            print(path, "", NOT_SURE, sep="\t")  # noqa: T201
         for score in result.predictions:
-            names = _names(score.label, self._languages)
+            names = _names(score, self._languages)
             print(path, f"{score.score:.4f}", *names, sep="\t")  # noqa: T201
 
 
 class TableWriter(_Frameless):
     """For people: a line for each class with a bar."""
 
-    def __init__(self, screen: Console, languages: tuple[str, ...] | None, *, titled: bool) -> None:
+    def __init__(self, screen: Console, languages: tuple[str, ...], *, titled: bool) -> None:
         self._screen = screen
         self._languages = languages
         self._titled = titled
@@ -155,22 +162,43 @@ class TableWriter(_Frameless):
             return
         if self._titled:
             self._screen.print(Text(path, "bold"))
-        table = Table.grid(padding=(0, 2))
-        for score in result.predictions:
-            table.add_row(*_cells(score, self._languages))
-        self._screen.print(table if result.predictions else Text("not sure", "dim"))
+        if result.predictions:
+            table = _table(result.predictions, self._languages, self._screen.width)
+            self._screen.print(table)
+        else:
+            self._screen.print(NOT_SURE, style="dim")
         model = result.model
         spent = f"{model.name} {model.variant}, {model.backend}, {result.timings_ms.total:.0f} ms"
         self._screen.print(Text(spent, "dim"))
 
 
-def _cells(score: Score, languages: tuple[str, ...] | None) -> tuple[Text, ...]:
-    full = round(score.score * BAR_WIDTH)
-    bar = Text.assemble(("━" * full, "cyan"), ("━" * (BAR_WIDTH - full), "dim"))
-    names = [Text(name) for name in _names(score.label, languages)]
-    return Text(f"{score.score:6.1%}", "bold"), bar, *names
+def _table(scores: Sequence[Score], languages: tuple[str, ...], width: int) -> Table:
+    """Lays out probabilities, bars and names: the bar gives way first, no name is ever cut."""
+    shares = [f"{score.score:6.1%}" for score in scores]
+    rows = [_names(score, languages) for score in scores]
+    columns = [shares, *zip(*rows, strict=True)]
+    free = width - sum(GAP + max(map(cell_len, column)) for column in columns)
+    if free + GAP < 0:
+        rows = [["  ".join(names)] for names in rows]
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    table.add_column(no_wrap=True)
+    for score, share, names in zip(scores, shares, rows, strict=True):
+        texts = (Text(name, overflow="fold") for name in names)
+        bar = (_bar(score, min(free, BAR_WIDTH)),) if free >= LEAST_BAR_WIDTH else ()
+        table.add_row(Text(share, "bold"), *bar, *texts)
+    return table
 
 
-def _names(label: Mapping[str, str], languages: tuple[str, ...] | None) -> list[str]:
-    chosen = [name for code, name in label.items() if not languages or code in languages]
-    return chosen or list(label.values())
+def _bar(score: Score, width: int) -> ProgressBar:
+    return ProgressBar(
+        total=1,
+        completed=score.score,
+        width=width,
+        style="dim",
+        complete_style="cyan",
+        finished_style="cyan",
+    )
+
+
+def _names(score: Score, languages: tuple[str, ...]) -> list[str]:
+    return [score.label[code] for code in languages]

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Mapping
 
+from rich.text import Text
+
 from sightbox.cli.classify import open_classifier
-from sightbox.cli.output import console
+from sightbox.cli.screen import console
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
 from sightbox.web.guard import check_exposure
@@ -26,7 +28,8 @@ def run(given: Mapping[str, object]) -> int:
     with open_classifier(settings) as classifier:
         server = Server(create_app(classifier, settings), settings)
         stop_on_signals(server)
-        screen.print(f"Sightbox answers with {classifier.card.name} on [bold]{server.url}[/bold]")
+        name = classifier.card.name
+        screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))
         screen.print("Ctrl-C stops it.", style="dim")
         answered_all = server.run()
     return 0 if answered_all else 1

@@ -1,0 +1,304 @@
+"""The commands and their options.
+
+The module of a command is imported when the command runs, so that ``sightbox --help`` need not
+load a runtime.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sightbox
+from sightbox.cli.interrupts import instant_interrupts
+
+app = typer.Typer(
+    name="sightbox",
+    help="Say what pictures show: offline, on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models = typer.Typer(help="List, fetch, import, export, remove and verify models.")
+app.add_typer(models, name="models", no_args_is_help=True)
+
+
+ModelOption = Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)]
+BackendOption = Annotated[
+    str | None, typer.Option(help="What runs the network.", show_default="onnxruntime")
+]
+VariantOption = Annotated[
+    str | None,
+    typer.Option(help="fp32 is exact; int8 is made by models optimize.", show_default="fp32"),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help="Threads of the engine.", show_default="usable cores")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sightbox {sightbox.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Say what pictures show: offline, on this machine."""
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[str], typer.Argument(help="Pictures, folders or patterns; - reads one from stdin.")
+    ],
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Go into the folders of folders.")
+    ] = False,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", help="Classes per picture.", show_default="5")
+    ] = None,
+    lang: Annotated[
+        str, typer.Option(help="Language of the labels: en, zh, one of your own; both shows all.")
+    ] = "both",
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Least probability, 0 to 1. Where no class reaches it, one line says: not sure; "
+            "in CSV, one without a rank.",
+            show_default="0",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object for all.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="One CSV line for each class.")] = False,
+    model: ModelOption = None,
+    backend: BackendOption = None,
+    variant: VariantOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Say what pictures show.
+
+    Exit code: 0 all pictures were classified, 1 some were not, 2 wrong use.
+
+    [bold]Examples[/bold]
+
+      sightbox classify cat.jpg
+
+      sightbox classify photos -r -k 1 --csv > album.csv
+
+      cat photo.png | sightbox classify - --json
+    """
+    with instant_interrupts():
+        from sightbox.cli import classify as command  # noqa: PLC0415
+
+    raise typer.Exit(
+        command.run(
+            paths,
+            recursive=recursive,
+            language=lang,
+            form=command.chosen_form(json=json, jsonl=jsonl, csv=csv),
+            given={
+                "top_k": top_k,
+                "min_score": min_score,
+                "model": model,
+                "backend": backend,
+                "variant": variant,
+                "threads": threads,
+            },
+        )
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(show_default="8018")] = None,
+    model: ModelOption = None,
+    backend: BackendOption = None,
+    variant: VariantOption = None,
+    threads: ThreadsOption = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--insecure", help="Listen to the network without a token.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Serve the web page and the HTTP API.
+
+    All other settings: docs/settings.md, as SIGHTBOX_... or in sightbox.toml.
+
+    [bold]Examples[/bold]
+
+      sightbox serve
+
+      sightbox serve --port 9000
+
+      SIGHTBOX_TOKEN=a-long-secret-of-yours sightbox serve --host 0.0.0.0
+    """
+    with instant_interrupts():
+        from sightbox.cli import serve as command  # noqa: PLC0415
+
+    given = {
+        "host": host,
+        "port": port,
+        "model": model,
+        "backend": backend,
+        "variant": variant,
+        "threads": threads,
+        "insecure": insecure,
+    }
+    raise typer.Exit(command.run(given))
+
+
+@app.command()
+def setup(
+    fetch: Annotated[
+        bool, typer.Option(help="Try once to fetch resnet18 over the network.")
+    ] = True,
+) -> None:
+    """Prepare the models: the embedded one, and resnet18 where the network allows.
+
+    [bold]Examples[/bold]
+
+      sightbox setup
+
+      sightbox setup --no-fetch
+    """
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    raise typer.Exit(command.setup(fetch=fetch))
+
+
+@app.command()
+def info(
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show versions, processor, runtimes, models and paths.
+
+    [bold]Example[/bold]
+
+      sightbox info --json
+    """
+    with instant_interrupts():
+        from sightbox.cli import info as command  # noqa: PLC0415
+
+    command.run(as_json=json)
+
+
+@models.command("list")
+def models_list(
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the models that are here, and those that can be fetched."""
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.show(as_json=json)
+
+
+@models.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="resnet18, resnet34 or resnet50.")],
+) -> None:
+    """Fetch the official weights of a network; an interrupted fetch goes on where it stopped.
+
+    [bold]Example[/bold]
+
+      sightbox models fetch resnet18
+    """
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.fetch(name)
+
+
+@models.command("import")
+def models_import(
+    file: Annotated[Path, typer.Argument(help="A .pth or .safetensors file, or an export.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    arch: Annotated[str | None, typer.Option(help="The network, for weights of your own.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of your classes: one a line, or a JSON list.")
+    ] = None,
+) -> None:
+    """Import official weights, weights of your own, or an exported model.
+
+    [bold]Examples[/bold]
+
+      sightbox models import resnet18-f37072fd.pth
+
+      sightbox models import parts.pth --arch resnet18 --name parts --labels parts.txt
+    """
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.import_file(file, name=name, architecture=arch, labels=labels)
+
+
+@models.command("export")
+def models_export(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")],
+) -> None:
+    """Write a model as one file, to be imported on another machine.
+
+    [bold]Example[/bold]
+
+      sightbox models export efficientnet-lite0 model.zip
+    """
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.export(name, file)
+
+
+@models.command("optimize")
+def models_optimize(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; the default one.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder with pictures like yours; else drawn ones.")
+    ] = None,
+) -> None:
+    """Make the int8 variant of a model, and measure how far it agrees with fp32.
+
+    Exit code: 0 it agrees well enough (setting least_agreement), 1 it does not.
+
+    [bold]Examples[/bold]
+
+      sightbox models optimize
+
+      sightbox models optimize resnet18 --images photos
+    """
+    with instant_interrupts():
+        from sightbox.cli import optimize as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(name, images))
+
+
+@models.command("remove")
+def models_remove(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
+    """Remove a model."""
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.remove(name)
+
+
+@models.command("verify")
+def models_verify(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; all of them.")] = None,
+) -> None:
+    """Compare every file of a model with the sha256 in its card. Exit code 1 when one differs."""
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    raise typer.Exit(command.verify(name))
