@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sightbox.errors import ModelError, ModelNotFoundError
-from sightbox.model import Card
+from sightbox.model import Card, check_name
 from sightbox.preprocessing import Recipe
 
 _DATA: Mapping[str, Any] = json.loads(
@@ -83,15 +83,6 @@ def known(name: str) -> Known:
     )
 
 
-def card_for_architecture(architecture: str) -> Card:
-    """Returns the card of the known network with this architecture, as a template.
-
-    Raises:
-        ModelNotFoundError: No known network has it.
-    """
-    return replace(known(architecture).card, license=None, accuracy=None, labels=None)
-
-
 def by_sha256(sha256: str) -> Known | None:
     """Returns the known network whose weights file has this sha256, or None."""
     for name in known_names():
@@ -99,6 +90,46 @@ def by_sha256(sha256: str) -> Known | None:
         if sha256.startswith(candidate.sha256):
             return candidate
     return None
+
+
+def card_for_weights(
+    file: Path,
+    sha256: str,
+    architecture: str | None,
+    name: str | None,
+    names: tuple[str, ...],
+) -> Card:
+    """Returns the card for a weights file: the official one, or one for weights of one's own.
+
+    Args:
+        file: The weights file; only its name is looked at.
+        sha256: Its sha256.
+        architecture: The network of own weights; None for official ones.
+        name: Name of the model, or None.
+        names: Names of own classes, in class order.
+
+    Raises:
+        ModelError: No architecture is given, and the weights are no official ones.
+        ModelNotFoundError: The architecture is unknown.
+    """
+    if architecture is not None:
+        return replace(
+            known(architecture).card,
+            name=check_name(name or file.stem),
+            title=name or file.stem,
+            names=names,
+            labels=None,
+            license=None,
+            accuracy=None,
+            source={"file": file.name, "sha256": sha256},
+        )
+    network = by_sha256(sha256)
+    if network is not None:
+        return network.card
+    raise ModelError(
+        f"{file.name} is no weights file that Sightbox knows.",
+        "For weights of your own, name the network: --arch resnet18.",
+    )
 
 
 def embedded_weights(network: Known) -> Path:

@@ -27,7 +27,7 @@ from sightbox.image import (
     turn_upright,
 )
 from sightbox.machine import usable_cores
-from sightbox.model import Card
+from sightbox.model import EXACT, Card
 from sightbox.prediction import (
     ImageInfo,
     ModelInfo,
@@ -58,6 +58,8 @@ class Classifier:
     Args:
         model: Name of a prepared model; the default one when not given.
         backend: Name of a backend, or an unloaded backend of your own.
+        variant: Variant of the model: ``fp32`` is exact; ``int8`` and ``bf16`` are faster where the
+            processor has the instructions for them.
         home: Folder of the models; see `sightbox.store.default_home`.
         threads: Threads of the engine; the cores this process may use when not given.
         streams: Batches that the engine runs at the same time.
@@ -81,6 +83,7 @@ class Classifier:
         model: str | None = None,
         backend: str | Backend | None = None,
         *,
+        variant: str = EXACT,
         home: str | Path | None = None,
         threads: int | None = None,
         streams: int = 1,
@@ -95,7 +98,8 @@ class Classifier:
         self.limits = limits
         self.threads = usable_cores() if threads is None else _positive("threads", threads)
         self._backend = _backend(backend)
-        self._backend.load(opened, self.threads)
+        opened.check_variant(variant)
+        self._backend.load(opened, self.threads, variant)
         self._decoding = threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
             self._run,

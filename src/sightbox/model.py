@@ -156,6 +156,18 @@ class Model:
     folder: Path | None
     contents: Mapping[str, bytes]
 
+    def check_variant(self, variant: str) -> None:
+        """Checks that there is a graph for a variant.
+
+        Raises:
+            ModelError: There is none; the hint says how to make it.
+        """
+        if graph_file(variant) not in self.card.files:
+            raise ModelError(
+                f"The model {self.card.name} has no variant {variant!r} here.",
+                f"Make it: sightbox models optimize {self.card.name}.",
+            )
+
     def read(self, file: str) -> bytes:
         """Returns the content of a file, after its sha256 was compared with the card's.
 

@@ -22,7 +22,7 @@ from sightbox.catalogue import (
     PREFERRED,
     Known,
     by_sha256,
-    card_for_architecture,
+    card_for_weights,
     embedded_weights,
     known,
     known_names,
@@ -38,9 +38,11 @@ from sightbox.model import (
     Card,
     Model,
     check_name,
+    graph_file,
     is_name,
     open_model,
     remove_leftovers,
+    report_file,
     seal,
     write_model,
 )
@@ -221,7 +223,7 @@ class Store:
                 raise ModelError(f"{path.name} has weights that do not belong to its card.")
             state = load_safetensors(weights)
         else:
-            card = _card_for(path, sha256, network, architecture, name, names)
+            card = card_for_weights(path, sha256, architecture, name, names)
             state = read_checkpoint(path, sha256=sha256)
         card = replace(card, name=check_name(name or card.name))
         if card.name in known_names() and card.source != known(card.name).card.source:
@@ -243,6 +245,22 @@ class Store:
             write_archive(model, target)
         except OSError as error:
             raise _cannot_write(target, error) from error
+
+    def add_variant(self, model: Model, variant: str, graph: bytes, report: str) -> Model:
+        """Adds a variant to a model, or replaces it.
+
+        Args:
+            model: The model.
+            variant: Name of the variant.
+            graph: Its serialised ONNX model.
+            report: Its agreement with the exact variant, as JSON.
+
+        Raises:
+            ModelError: The model is damaged, or cannot be written.
+        """
+        contents = {file: model.read(file) for file in model.card.files}
+        contents |= {graph_file(variant): graph, report_file(variant): report.encode()}
+        return self._write(seal(model.card, contents))
 
     def remove(self, name: str) -> None:
         """Removes a model.
@@ -276,7 +294,7 @@ class Store:
         except ModelError as error:
             return [Check(CARD, error.detail)]
         checks = []
-        for file in (GRAPH, WEIGHTS):
+        for file in sorted(model.card.files):
             try:
                 model.read(file)
             except ModelError as error:
@@ -332,31 +350,6 @@ def _build(card: Card, state: Mapping[str, NDArray[np.generic]]) -> Model:
     stored = io.BytesIO()
     save_safetensors(stored, state)
     return seal(card, {WEIGHTS: stored.getvalue(), GRAPH: graph})
-
-
-def _card_for(
-    path: Path,
-    sha256: str,
-    network: Known | None,
-    architecture: str | None,
-    name: str | None,
-    names: tuple[str, ...],
-) -> Card:
-    """Returns the card for a weights file: the official one, or one for weights of one's own."""
-    if architecture is not None:
-        return replace(
-            card_for_architecture(architecture),
-            name=check_name(name or path.stem),
-            title=name or path.stem,
-            names=names,
-            source={"file": path.name, "sha256": sha256},
-        )
-    if network is not None:
-        return network.card
-    raise ModelError(
-        f"{path.name} is no weights file that Sightbox knows.",
-        "For weights of your own, name the network: --arch resnet18.",
-    )
 
 
 def _is_sound(folder: Path) -> bool:

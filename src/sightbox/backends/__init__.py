@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from sightbox.errors import BackendNotAvailableError
 from sightbox.model import EXACT, Model
 
-BACKENDS = ("onnxruntime", "dummy")
+BACKENDS = ("onnxruntime", "openvino", "pytorch", "dummy")
 """Names of the backends, the default first."""
 
-_EXTRAS: dict[str, str] = {}
+_EXTRAS = {"openvino": "openvino", "pytorch": "torch"}
+"""The extra of the package that brings what a backend needs."""
 
 Pixels = NDArray[np.uint8]
 Arrays = dict[str, NDArray[np.float32]]

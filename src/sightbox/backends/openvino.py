@@ -1,0 +1,252 @@
+"""OpenVINO: on the processor, or on a GPU or NPU of Intel's that is named.
+
+Tests cover the processor alone; for the other devices only the refusal of an absent one is tested.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sightbox.backends import Arrays, Pixels
+from sightbox.backends.blobs import BlobFolder
+from sightbox.backends.telemetry import silenced
+from sightbox.errors import BackendError, BackendNotAvailableError
+from sightbox.machine import instruction_sets, processor_name
+from sightbox.model import EXACT, Model, graph_file
+
+with silenced():
+    import openvino as ov
+
+VARIANTS = {EXACT: "f32", "bf16": "bf16", "int8": "f32"}
+"""The variants that it runs, each with the precision of what is not quantised in its graph."""
+
+BF16_SETS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instruction sets that compute in bfloat16; without them OpenVINO stays with float32."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Form(NamedTuple):
+    """One way to compile a network: what is fixed beforehand costs nothing at each call.
+
+    Attributes:
+        name: Names the form in the cache.
+        batch: The only batch size it takes; None for any.
+        outputs: Names of its outputs.
+    """
+
+    name: str
+    batch: int | None
+    outputs: tuple[str, ...]
+
+
+# A fixed batch of one takes 5 to 10 % less time than a free one, larger ones gain 1 to 4 %:
+# one is the case where the answer is waited for, and one more compiled network is enough.
+_ONE = _Form("one", 1, ("logits",))
+_ANY = _Form("any", None, ("logits",))
+_FULL = _Form("full", None, ("logits", "features", "maps"))
+
+
+class OpenVinoBackend:
+    """Runs the model's ONNX graph; what a call needs is compiled when it is first needed.
+
+    Args:
+        cache: Folder where compiled networks are kept for the next start; None keeps none.
+        device: ``CPU``, or another device that OpenVINO finds here, such as ``GPU``.
+        streams: Batches that are computed at the same time; they share the threads. More callers
+            than that wait for their turn.
+    """
+
+    name = "openvino"
+
+    def __init__(self, cache: Path | None = None, device: str = "CPU", streams: int = 1) -> None:
+        self.variant = EXACT
+        self._blobs = BlobFolder(cache) if cache is not None else None
+        self._device = device
+        self._streams = streams
+        self._network: _Network | None = None
+
+    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
+        """Compiles the network for one picture a call.
+
+        Raises:
+            BackendNotAvailableError: The device or the variant is not available here.
+            BackendError: OpenVINO refuses the graph.
+        """
+        try:
+            core = ov.Core()
+            _check(core, self._device, variant)
+            device = _Device(core, self._device, self._config(threads, variant))
+            network = _Network(model, variant, device, self._streams, self._blobs)
+            network.form(_ONE)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO refuses {model.card.name}: {_reason(error)}") from error
+        self._network, self.variant = network, variant
+
+    def run(self, images: Pixels, outputs: Sequence[str] = ("logits",)) -> Arrays:
+        """Runs a batch. The arrays are the caller's own."""
+        network = self._network
+        if network is None:
+            raise BackendError("The backend is not loaded.")
+        try:
+            return network.run(images, outputs)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Drops the network; calls that run are finished."""
+        self._network = None
+
+    def _config(self, threads: int, variant: str) -> dict[str, str | int | bool]:
+        config: dict[str, str | int | bool] = {
+            "INFERENCE_PRECISION_HINT": VARIANTS[variant],
+            "NUM_STREAMS": self._streams,
+        }
+        if self._device == "CPU":
+            # A thread that is bound to its core waits behind whatever else runs there.
+            config |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        return config
+
+
+class _Device(NamedTuple):
+    """Where networks are compiled, and with which settings."""
+
+    core: ov.Core
+    name: str
+    config: dict[str, str | int | bool]
+
+    def circumstances(self) -> str:
+        """Tells all of the device that a compiled network depends on."""
+        told = [
+            self.core.get_property(self.name, key)
+            for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        ]
+        machine = (processor_name(), instruction_sets())
+        return repr((ov.get_version(), told, machine, sorted(self.config.items())))
+
+    def keeps(self) -> bool:
+        """Tells whether the device can export what it compiled."""
+        return "EXPORT_IMPORT" in self.core.get_property(self.name, "OPTIMIZATION_CAPABILITIES")
+
+
+class _Compiled:
+    """One compiled form, with the requests that nobody uses at the moment.
+
+    A request holds the memory of one running batch. They are made as they are needed, and the
+    one that was used last, whose memory is warm, is used first.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._ports = {name: port for port in compiled.outputs for name in port.get_names()}
+        self._idle: list[ov.InferRequest] = []
+
+    def run(self, images: Pixels, outputs: Sequence[str]) -> Arrays:
+        """Runs a batch without copying it, and returns copies of the arrays asked for."""
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        results = request.infer(images, share_inputs=True, share_outputs=True)
+        arrays = {name: np.array(results[self._ports[name]]) for name in outputs}
+        self._idle.append(request)
+        return arrays
+
+
+class _Network:
+    """A network and those forms of it that were needed so far."""
+
+    def __init__(
+        self, model: Model, variant: str, device: _Device, streams: int, blobs: BlobFolder | None
+    ) -> None:
+        self._model = model
+        self._variant = variant
+        self._device = device
+        self._blobs = blobs if device.keeps() else None
+        self._turns = threading.BoundedSemaphore(streams)
+        self._compiling = threading.Lock()
+        self._forms: dict[_Form, _Compiled] = {}
+
+    def run(self, images: Pixels, outputs: Sequence[str]) -> Arrays:
+        """Runs a batch when it is its turn."""
+        form = _fitting(len(images), outputs)
+        with self._turns:
+            return self.form(form).run(images, outputs)
+
+    def form(self, form: _Form) -> _Compiled:
+        """Returns a form of the network, compiled now or before."""
+        if form not in self._forms:
+            with self._compiling:
+                if form not in self._forms:
+                    self._forms[form] = _Compiled(self._kept_or_compiled(form))
+        return self._forms[form]
+
+    def _kept_or_compiled(self, form: _Form) -> ov.CompiledModel:
+        if self._blobs is None:
+            return self._compile(form)
+        file = f"{self._model.card.name}.{self._variant}.{form.name}.{self._device.name}.blob"
+        source = self._model.card.files.get(graph_file(self._variant))
+        circumstances = f"{source} {self._device.circumstances()}"
+        blob = self._blobs.read(file, circumstances)
+        if blob is not None:
+            try:
+                return self._device.core.import_model(blob, self._device.name, self._device.config)
+            except RuntimeError as error:
+                logger.info("A kept network is compiled anew: %s", _reason(error))
+        compiled = self._compile(form)
+        self._blobs.write(file, circumstances, compiled.export_model().getvalue())
+        return compiled
+
+    def _compile(self, form: _Form) -> ov.CompiledModel:
+        graph = self._device.core.read_model(self._model.read(graph_file(self._variant)))
+        wanted = [
+            result
+            for result in graph.get_results()
+            if result.output(0).get_names() & set(form.outputs)
+        ]
+        cut = ov.Model(wanted, graph.get_parameters(), self._model.card.name)
+        if form.batch is not None:
+            _, *picture = cut.input(0).get_partial_shape()
+            cut.reshape([form.batch, *picture])
+        return self._device.core.compile_model(cut, self._device.name, self._device.config)
+
+
+def _fitting(count: int, outputs: Sequence[str]) -> _Form:
+    if not set(outputs) <= set(_FULL.outputs):
+        raise BackendError(
+            f"The network has no outputs {list(outputs)}.", f"It has {', '.join(_FULL.outputs)}."
+        )
+    if set(outputs) <= set(_ANY.outputs):
+        return _ONE if count == 1 else _ANY
+    return _FULL
+
+
+def _check(core: ov.Core, device: str, variant: str) -> None:
+    if variant not in VARIANTS:
+        raise BackendNotAvailableError(
+            f"OpenVINO has no variant {variant!r}.", f"It has {', '.join(VARIANTS)}."
+        )
+    here = core.available_devices
+    # Several devices of a kind are listed as GPU.0 and GPU.1; the kind alone means the first.
+    if device not in {*here, *(name.partition(".")[0] for name in here)}:
+        raise BackendNotAvailableError(
+            f"OpenVINO finds no device {device!r} here.", f"It finds {', '.join(here)}."
+        )
+    if variant == "bf16" and not (device == "CPU" and BF16_SETS & set(instruction_sets())):
+        raise BackendNotAvailableError(
+            "The variant bf16 needs a processor with avx512_bf16 or amx_bf16.",
+            "Use fp32 or int8.",
+        )
+
+
+def _reason(error: RuntimeError) -> str:
+    """Returns the last line of OpenVINO's error; those before it are places in its source."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "it gives no reason"
+
+
+create = OpenVinoBackend
