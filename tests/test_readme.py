@@ -31,33 +31,38 @@ def _commands(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the README talks of: cat.jpg, dog.jpg, photos/."""
+def folder(tmp_path: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with what the README talks of, and a home of its own."""
     (tmp_path / "photos" / "2026").mkdir(parents=True)
     for name in ("cat.jpg", "dog.jpg", "photos/2026/rocket.jpg"):
         shutil.copy(photos / "chelsea.png", tmp_path / name)
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.setenv("SIGHTBOX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [c for c in _commands(README) if c not in MAKE])
-def test_command_works_as_written(command: str, folder: Path, classifier: Classifier) -> None:
-    if command.startswith("sightbox serve"):
-        _check_serve(command)
-        return
+def test_commands_work_as_written_one_after_the_other(folder: Path, classifier: Classifier) -> None:
     with serving(classifier) as url:
-        command = command.replace("http://127.0.0.1:8018", url)
-        done = subprocess.run(  # noqa: S602 - the README's own words
-            command.replace("curl ", "curl -fsS "),
-            shell=True,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+        for command in _commands(README):
+            if command.startswith("sightbox serve"):
+                _check_serve(command)
+            elif command not in MAKE:
+                _check_command(command.replace("http://127.0.0.1:8018", url), folder)
+
+
+def _check_command(command: str, folder: Path) -> None:
+    done = subprocess.run(  # noqa: S602 - the README's own words
+        command.replace("curl ", "curl -fsS "),
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert done.stdout, command
 
 
 def _check_serve(command: str) -> None:

@@ -103,7 +103,7 @@ def optimize(
     Args:
         model: The model.
         pictures: The user's own, uint8 [H, W, 3] of the model's input size: every second one
-            calibrates. None takes drawn ones.
+            calibrates. The first 500 are taken, so mix the classes. None takes drawn ones.
         engines: The runtimes that are to run the variant, by name; at least one.
         least_top1: The part of equal answers that is enough, 0 to 1.
         progress: Is told each step before it begins.
@@ -117,11 +117,11 @@ def optimize(
     """
     graph = model.read(GRAPH)
     progress("preparing pictures")
-    own = pictures is not None
-    calibrating, compared = _deal(pictures) if own else _draw(model.card.recipe.crop)
+    size = model.card.recipe.crop
+    calibrating, compared = _draw(size) if pictures is None else _deal(pictures)
     progress("asking the exact network")
     exact = _logits(graph, compared)
-    if not own:
+    if pictures is None:
         clear = _clear(exact)
         compared, exact = compared[clear], exact[clear]
     progress("calibrating")
@@ -133,7 +133,7 @@ def optimize(
         answers = [compare(exact, engine(variant, compared)) for engine in engines.values()]
         agreement = replace(
             min(answers, key=lambda answer: answer.top1),
-            pictures="own" if own else "drawn",
+            pictures="drawn" if pictures is None else "own",
             calibration_images=len(calibrating),
             float_convolutions=kept,
             engines=tuple(engines),
@@ -289,6 +289,7 @@ def _quantize(graph: bytes, calibration: _Calibration, float_convolutions: int) 
         },
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     variant: bytes = quantizer.model.model.SerializeToString()
     return variant
 

@@ -27,7 +27,7 @@ class GatedClassifier(Classifier):
         self._turns: Semaphore | None = None
         self._refusal: Exception | None = None
         limits = ImageLimits(formats=(*DEFAULT_LIMITS.formats, "TIFF"))
-        super().__init__(backend=DummyBackend(self._wait), home=home, limits=limits)
+        super().__init__(backend=DummyBackend(self._wait), home=home, max_batch=1, limits=limits)
 
     def classify(self, picture: Picture, **options: Any) -> Prediction:  # noqa: ANN401
         """Answers, or raises what `refuse` was given."""
