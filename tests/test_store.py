@@ -274,6 +274,14 @@ def test_read_only_home_works_from_memory_with_a_warning(
     assert "The model is kept in memory." in caplog.text
 
 
+def test_sound_model_in_a_read_only_home_needs_no_lock(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A lock in a folder that is not there cannot be taken, also by root.
+    monkeypatch.setattr("sightbox.store.LOCK", "no/lock")
+    assert store.prepare_embedded().folder == store.models / EMBEDDED
+
+
 def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: writing fails half-way."""
     code = (

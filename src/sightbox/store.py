@@ -310,6 +310,9 @@ class Store:
             return _build(network.card, read_checkpoint(weights, sha256=network.sha256))
 
         folder = self.models / network.card.name
+        # Without the lock first: a home that is read-only may hold a sound model.
+        if _is_sound(folder):
+            return open_model(folder)
         try:
             with self._writing():
                 # Another process may have prepared it while this one waited for the lock.
