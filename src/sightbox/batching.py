@@ -2,7 +2,8 @@
 
 A batch is all that waits, up to the limit, now. Each worker is a thread with buffers of its own. A
 worker whose batch fails gives the failure to the calls of that batch and ends; a fresh one takes
-its place, and takes calls only after it has answered a proof picture.
+its place, and takes calls only after it has answered a proof picture. Until then calls wait; when
+the proof fails they are refused.
 """
 
 import logging
@@ -87,6 +88,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._proven = 0
+        self._broken = False
         self._threads: set[threading.Thread] = set()
         self._prove()
         for _ in range(workers):
@@ -147,7 +149,7 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ClosedError("The classifier is closed.")
-            if not self._proven:
+            if self._broken:
                 raise BackendError("The recognition engine is out of order.", "It is restarting.")
             if len(self._waiting) >= self._capacity:
                 raise QueueFullError(f"{self._capacity} pictures wait already.", "Try again soon.")
@@ -233,13 +235,15 @@ class Batcher:
             wait = min(2 * wait, LONGEST_RETRY)
         with self._changed:
             self._proven += 1
+            self._broken = False
         self._work()
 
     def _fail_waiting(self) -> None:
-        """Gives up the calls that wait when nobody is left to answer them."""
+        """Gives up the calls that wait, and those to come, when nobody is left to answer them."""
         with self._changed:
             if self._proven:
                 return
+            self._broken = True
             abandoned = list(self._waiting)
             self._waiting.clear()
         for call in abandoned:
