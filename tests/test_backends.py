@@ -100,7 +100,7 @@ def test_backends_agree(name: str, request: pytest.FixtureRequest) -> None:
     reference, other = (_loaded(b, model) for b in (OnnxRuntimeBackend(), OpenVinoBackend()))
     for count in (1, 3, 8):
         images = noise(model, count)
-        for outputs in (("logits",), ("features",), OUTPUTS):
+        for outputs in (("logits",), OUTPUTS):
             expected = reference.run(images, outputs)
             assert all(len(array) == count for array in expected.values())
             assert all(array.dtype == np.float32 for array in expected.values())

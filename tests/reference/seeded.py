@@ -13,7 +13,7 @@ from sightbox.graphs import Input, build_graph
 from sightbox.model import GRAPH, WEIGHTS, Model, seal
 from sightbox.safetensors import save_safetensors
 
-SIDE = 64
+SIDE = 40
 CLASSES = 10
 
 
