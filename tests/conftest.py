@@ -20,6 +20,10 @@ from sightbox.store import Store
 PHOTOS = Path(skimage.__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
 
+# Tests that load ONNX Runtime by themselves must not send usage data either: the audit hook below
+# sees no native sockets. tests/test_telemetry.py runs without this variable.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 
 def _refuse_other_machines(event: str, arguments: tuple[object, ...]) -> None:
     """Lets sockets reach this machine alone, in every test (an audit hook, PEP 578)."""
