@@ -44,8 +44,8 @@ class _Form(NamedTuple):
     outputs: tuple[str, ...]
 
 
-# A fixed batch of one takes 5 to 10 % less time than a free one, larger ones gain 1 to 4 %:
-# one is the case where the answer is waited for, and one more compiled network is enough.
+# A fixed batch takes up to 10 % less time than a free one, most for one picture in a small network.
+# That is the case where somebody waits for the answer; each form more costs memory.
 _ONE = _Form("one", 1, ("logits",))
 _ANY = _Form("any", None, ("logits",))
 _FULL = _Form("full", None, ("logits", "features", "maps"))
@@ -57,8 +57,8 @@ class OpenVinoBackend:
     Args:
         cache: Folder where compiled networks are kept for the next start; None keeps none.
         device: ``CPU``, or another device that OpenVINO finds here, such as ``GPU``.
-        streams: Batches that are computed at the same time; they share the threads. More callers
-            than that wait for their turn.
+        streams: Batches that are computed at the same time, at least 1; they share the threads.
+            More callers than that wait for their turn.
     """
 
     name = "openvino"
