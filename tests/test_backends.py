@@ -16,7 +16,7 @@ from sightbox.backends.onnxruntime import OnnxRuntimeBackend
 from sightbox.backends.openvino import OpenVinoBackend
 from sightbox.backends.telemetry import silenced
 from sightbox.errors import BackendError, BackendNotAvailableError
-from sightbox.machine import instruction_sets
+from sightbox.machine import BF16_SETS, instruction_sets
 from sightbox.model import GRAPH, Model, seal
 from sightbox.store import Store
 
@@ -28,10 +28,11 @@ OUTPUTS = ("logits", "features", "maps")
 TOLERANCE = 1e-3
 """Largest difference between two backends in fp32."""
 
-BACKENDS: dict[str, Callable[[], Backend]] = {
-    "onnxruntime": OnnxRuntimeBackend,
-    "openvino": OpenVinoBackend,
-    "openvino with two streams": lambda: OpenVinoBackend(streams=2),
+BACKENDS: dict[str, tuple[Callable[[], Backend], int]] = {
+    "onnxruntime": (OnnxRuntimeBackend, 1),
+    "onnxruntime with two streams": (OnnxRuntimeBackend, 2),
+    "openvino": (OpenVinoBackend, 1),
+    "openvino with two streams": (OpenVinoBackend, 2),
 }
 
 
@@ -70,7 +71,8 @@ def embedded(home: Path) -> Model:
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend in turn, not loaded."""
-    made = BACKENDS[request.param]()
+    create, _ = BACKENDS[request.param]
+    made = create()
     yield made
     made.close()
 
@@ -78,13 +80,14 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 @pytest.fixture(params=BACKENDS, scope="module")
 def loaded(request: pytest.FixtureRequest, resnet: Model) -> Iterator[Backend]:
     """Each backend in turn, with the ResNet-18."""
-    made = _loaded(BACKENDS[request.param](), resnet)
+    create, streams = BACKENDS[request.param]
+    made = _loaded(create(), resnet, streams=streams)
     yield made
     made.close()
 
 
-def _loaded(backend: Backend, model: Model, variant: str = "fp32") -> Backend:
-    backend.load(model, 2, variant)
+def _loaded(backend: Backend, model: Model, variant: str = "fp32", streams: int = 1) -> Backend:
+    backend.load(model, 2, variant, streams)
     return backend
 
 
@@ -124,7 +127,7 @@ def test_int8_runs_its_own_graph(made: type[Backend], resnet: Model) -> None:
 
 
 def test_bf16_is_close_and_not_the_same(resnet: Model) -> None:
-    if not openvino_backend.BF16_SETS & set(instruction_sets()):
+    if not BF16_SETS & set(instruction_sets()):
         pytest.skip("this processor does not compute in bf16")
     images = noise(resnet, 8)
     exact = _loaded(OnnxRuntimeBackend(), resnet).run(images)["logits"]

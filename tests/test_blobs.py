@@ -1,5 +1,6 @@
 """Compiled networks that are kept: whole and fitting, or compiled anew."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 from reference.seeded import model_of, noise, seeded_resnet18
 from sightbox.backends import openvino
 from sightbox.backends.blobs import BlobFolder
-from sightbox.backends.openvino import OpenVinoBackend
+from sightbox.backends.openvino import CACHE, OpenVinoBackend
 from sightbox.model import Model, write_model
 
 BLOB = bytes(range(256)) * 40
@@ -46,7 +47,7 @@ def _logits(folder: Path | None, model: Model, count: int = 1) -> np.ndarray:
 
 
 def test_blob_comes_back_for_its_circumstances_alone(tmp_path: Path) -> None:
-    folder = BlobFolder(tmp_path / "a" / "b")
+    folder = BlobFolder(tmp_path / "a")
     assert folder.read("x.blob", "here") is None
     folder.write("x.blob", "here", BLOB)
     assert folder.read("x.blob", "here") == BLOB
@@ -54,7 +55,7 @@ def test_blob_comes_back_for_its_circumstances_alone(tmp_path: Path) -> None:
     assert folder.read("y.blob", "here") is None
     folder.write("x.blob", "there", BLOB[:10])
     assert folder.read("x.blob", "there") == BLOB[:10]
-    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x.blob"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.blob"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,23 @@ def test_folder_that_cannot_be_written_keeps_nothing(
     forms = _compiled(monkeypatch)
     for _ in range(2):
         assert _logits(tmp_path / "file" / "cache", model).shape == (1, 10)
-    assert forms == ["one", "one"]
+    assert forms == ["one", "any"] * 2
+
+
+def test_networks_are_kept_with_the_model(model: Model, tmp_path: Path) -> None:
+    written = write_model(model, tmp_path)
+    assert written.folder is not None
+    _logits(None, written)
+    kept = sorted(path.name for path in (written.folder / CACHE).iterdir())
+    assert kept == ["resnet18.fp32.any.CPU.blob", "resnet18.fp32.one.CPU.blob"]
+
+
+def test_folder_of_a_removed_model_is_not_made_again(model: Model, tmp_path: Path) -> None:
+    written = write_model(model, tmp_path)
+    assert written.folder is not None
+    shutil.rmtree(written.folder)
+    BlobFolder(written.folder / CACHE).write("x.blob", "here", BLOB)
+    assert not written.folder.exists()
 
 
 def test_second_start_compiles_nothing(
@@ -123,18 +140,18 @@ def test_damaged_and_foreign_blobs_are_compiled_anew(
 ) -> None:
     folder = tmp_path / "cache"
     expected = _logits(folder, model)
-    (path,) = folder.iterdir()
+    path = folder / "resnet18.fp32.one.CPU.blob"
     whole = path.read_bytes()
     forms = _compiled(monkeypatch)
     middle = len(whole) // 2
     for content in (whole[:middle], whole[:middle] + bytes(64) + whole[middle + 64 :]):
         path.write_bytes(content)
         assert np.abs(_logits(folder, model) - expected).max() < 1e-5
-        assert path.stat().st_size == len(whole)
+        assert path.read_bytes() != content
     assert forms == ["one"] * 2
     monkeypatch.setattr(openvino, "instruction_sets", lambda: ("avx",))
     _logits(folder, model)
-    assert forms == ["one"] * 3
+    assert forms == ["one", "one", "one", "any"]
 
 
 def test_blob_that_openvino_refuses_is_compiled_anew(
@@ -144,14 +161,14 @@ def test_blob_that_openvino_refuses_is_compiled_anew(
     forms = _compiled(monkeypatch)
     monkeypatch.setattr(BlobFolder, "read", lambda *_: b"no compiled network" * 100)
     assert np.abs(_logits(tmp_path, model) - expected).max() < 1e-5
-    assert forms == ["one"]
+    assert forms == ["one", "any"]
 
 
 START = """
 import sys
 from pathlib import Path
 import numpy as np
-from sightbox.backends.openvino import OpenVinoBackend
+from sightbox.backends.openvino import CACHE, OpenVinoBackend
 from sightbox.model import open_model
 model = open_model(Path(sys.argv[1]))
 backend = OpenVinoBackend(Path(sys.argv[2]))
@@ -171,4 +188,5 @@ def test_two_processes_may_start_at_once(model: Model, tmp_path: Path) -> None:
     answers = {start.communicate(timeout=60)[0] for start in starts}
     assert [start.returncode for start in starts] == [0, 0]
     assert len(answers) == 1
-    assert [path.name for path in cache.iterdir()] == ["resnet18.fp32.one.CPU.blob"]
+    kept = sorted(path.name for path in cache.iterdir())
+    assert kept == ["resnet18.fp32.any.CPU.blob", "resnet18.fp32.one.CPU.blob"]

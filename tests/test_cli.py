@@ -246,6 +246,7 @@ def test_interrupt_ends_in_order(tmp_path: Path) -> None:
         ["classify"],
         ["serve"],
         ["setup"],
+        ["tune"],
         ["info"],
         ["models"],
         *(["models", name] for name in ("list", "fetch", "import", "export", "remove", "verify")),
@@ -283,7 +284,7 @@ def test_wrong_environment_stops_every_command() -> None:
 
 def test_models_are_set_up_listed_exported_imported_and_removed(tmp_path: Path) -> None:
     mine = {"SIGHTBOX_HOME": str(tmp_path / "home")}
-    code, out, _ = run("setup", "--no-fetch", env=mine)
+    code, out, _ = run("setup", "--no-fetch", "--no-tune", env=mine)
     assert code == 0
     assert "efficientnet-lite0 is ready." in out
     listed = json.loads(run("models", "list", "--json", env=mine)[1])
@@ -325,7 +326,7 @@ def test_setup_without_a_network_goes_on_in_one_line(tmp_path: Path) -> None:
     """A proxy that nobody answers at stands for the absent network."""
     closed = "http://127.0.0.1:9"
     offline = {"SIGHTBOX_HOME": str(tmp_path), "HTTPS_PROXY": closed, "https_proxy": closed}
-    code, out, error = run("setup", env=offline)
+    code, out, error = run("setup", "--no-tune", env=offline)
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "efficientnet-lite0 is ready."

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from commandline import SIGHTBOX, on_terminal, run
-from sightbox.cli import models, pictures
+from sightbox.cli import pictures, setup
 from sightbox.cli.pictures import PICTURE_SUFFIXES, Item, find_items
 from sightbox.cli.screen import console
 from sightbox.errors import (
@@ -258,7 +258,7 @@ def test_setup_goes_on_when_what_was_fetched_is_no_use(
         raise kind("The weights are of no use.")
 
     monkeypatch.setattr(Store, "fetch", fetch)
-    assert models.setup(fetch=True) == 0
+    assert setup.run(fetch=True, tune=False) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         "resnet18 could not be fetched, going on without: The weights are of no use.",
         "The default model is efficientnet-lite0.",

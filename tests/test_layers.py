@@ -16,7 +16,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "sightbox"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = {
-    0: ("errors", "settings", "machine", "filelock", "__init__"),  # __init__: the version
+    0: (
+        "errors",
+        "settings",
+        "machine",
+        "filelock",
+        "atomicfile",
+        "__init__",
+    ),  # __init__: the version
     1: ("image", "preprocessing", "labels", "prediction", "drawing"),
     2: (
         "safetensors",
@@ -31,8 +38,10 @@ LAYERS = {
         "schema",
         "agreement",
         "quantization",
+        "plan",
     ),
     3: ("batching", "classifier"),
+    4: ("tuning",),
     5: ("web", "cli", "__main__"),
 }
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from sightbox.graphs.builder import GraphBuilder
 from sightbox.machine import instruction_sets
 from sightbox.model import GRAPH, Model
 from sightbox.preprocessing import prepare
-from sightbox.quantization import Engine, Floats, Pixels, optimize, quantize
+from sightbox.quantization import Engine, Floats, Pixels, Sample, optimize, quantize
 from sightbox.store import Store
 
 OUTPUTS = ["logits", "features", "maps"]
@@ -443,6 +443,11 @@ def _numbered() -> Iterator[Pixels]:
         yield picture
 
 
+def unnamed(pictures: Iterable[Pixels]) -> Iterator[Sample]:
+    """Yields pictures whose class is not known."""
+    return ((picture, None) for picture in pictures)
+
+
 def _failing(times: int, inner: Engine, seen: list[Pixels]) -> Engine:
     """An engine whose first answers are wrong for every second picture."""
 
@@ -470,7 +475,7 @@ def test_own_pictures_calibrate_or_are_compared_but_not_both(
     monkeypatch.setattr(subject, "_calibrate", watched)
     seen: list[Pixels] = []
     engines = {"a": _failing(0, onnxruntime, seen)}
-    _, found = optimize(small, _numbered(), engines, least_top1=0)
+    _, found = optimize(small, unnamed(_numbered()), engines, least_top1=0)
     assert calibrated == [0, 2, 4]
     assert [list(each[:, 0, 0, 0]) for each in seen] == [[1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]]
     assert (found.images, found.pictures, found.calibration_images) == (12, "own", 3)
@@ -489,7 +494,7 @@ def test_float_convolutions_are_tried_where_the_first_disagrees(
     steps: list[str] = []
     graph, found = optimize(
         small,
-        calibration_pictures(15, SMALL.size),
+        unnamed(calibration_pictures(15, SMALL.size)),
         {"a": _failing(wrong, onnxruntime, seen)},
         least_top1=least,
         progress=steps.append,
@@ -506,7 +511,7 @@ def test_float_convolutions_are_tried_where_the_first_disagrees(
 def test_worst_engine_is_reported(small: Model) -> None:
     pictures = calibration_pictures(15, SMALL.size)
     engines = {"good": onnxruntime, "bad": _failing(9, onnxruntime, [])}
-    _, found = optimize(small, pictures, engines, least_top1=0)
+    _, found = optimize(small, unnamed(pictures), engines, least_top1=0)
     assert found.engines == ("good", "bad")
     assert found.top1 <= 0.5
     assert found == replace(found, instruction_sets=instruction_sets())
@@ -527,6 +532,30 @@ def test_drawn_pictures_are_compared_where_the_exact_network_is_clear(
     assert (found.images, found.pictures) == (clear.sum(), "drawn")
 
 
+@pytest.mark.usefixtures("few")
+def test_bf16_keeps_the_graph_and_is_compared(small: Model) -> None:
+    seen: list[Pixels] = []
+    engines = {"a": _failing(1, onnxruntime, seen)}
+    pictures = unnamed(calibration_pictures(15, SMALL.size))
+    graph, found = optimize(small, pictures, engines, precision="bf16", least_top1=0.97)
+    assert graph == small.read(GRAPH)
+    assert len(seen) == 1
+    assert (found.calibration_images, found.float_convolutions) == (0, 0)
+    assert found.top1 <= 0.5
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("all_known", [True, False])
+def test_accuracy_is_told_where_all_classes_are_known(small: Model, all_known: bool) -> None:
+    pictures = list(calibration_pictures(15, SMALL.size))
+    right = [int(row.argmax()) for row in run(small.read(GRAPH), np.stack(pictures))[0]]
+    samples: list[Sample] = list(zip(pictures, right, strict=True))
+    samples[-1] = (pictures[-1], right[-1] if all_known else None)
+    _, found = optimize(small, samples, {"a": onnxruntime}, least_top1=0)
+    assert found.accuracy_before == (1 if all_known else None)
+    assert found.accuracy_after == (found.top1 if all_known else None)
+
+
 def test_where_few_pictures_are_clear_all_are_compared() -> None:
     logits = np.zeros((30, 5), np.float32)
     logits[:19, 0] = 1
@@ -539,4 +568,4 @@ def test_where_few_pictures_are_clear_all_are_compared() -> None:
 def test_too_few_own_pictures_are_refused(small: Model, number: int) -> None:
     pictures = islice(_numbered(), number)
     with pytest.raises(RequestError, match=rf"There are {number} pictures; it takes 40"):
-        optimize(small, pictures, {"a": onnxruntime}, least_top1=0.97)
+        optimize(small, unnamed(pictures), {"a": onnxruntime}, least_top1=0.97)

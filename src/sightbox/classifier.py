@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightbox.backends import BACKENDS, Backend, create_backend
+from sightbox.backends import Backend, create_backend
 from sightbox.batching import Batcher
 from sightbox.errors import ImageError, RequestError, SightboxError
 from sightbox.image import (
@@ -27,7 +27,8 @@ from sightbox.image import (
     turn_upright,
 )
 from sightbox.machine import usable_cores
-from sightbox.model import EXACT, Card
+from sightbox.model import Card
+from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
     ImageInfo,
     ModelInfo,
@@ -60,12 +61,20 @@ class Classifier:
         backend: Name of a backend, or an unloaded backend of your own.
         variant: Variant of the model: ``fp32`` is exact; ``int8`` and ``bf16`` are faster where the
             processor has the instructions for them.
+        device: Where the backend computes, such as ``cuda``; the processor when not given.
         home: Folder of the models; see `sightbox.store.default_home`.
-        threads: Threads of the engine; the cores this process may use when not given.
-        streams: Batches that the engine runs at the same time.
+        threads: Threads of the engine.
+        streams: Batches that the engine runs at the same time; they share the threads.
         max_batch: Most pictures in a batch.
+        goal: What the plan is to be best for: ``throughput`` or ``latency``.
+        least_agreement: Part of the pictures that a faster variant must name as the exact one does
+            to be chosen by measurement, 0 to 1.
         queue_size: Most pictures that may wait for the engine.
         limits: Which pictures are accepted.
+
+    What is not given of backend, variant, threads, streams and max_batch is as `sightbox tune`
+    measured it fastest here; where it was not run, ONNX Runtime computes the exact answer with all
+    cores. `plan` tells what was chosen.
 
     Raises:
         ModelNotFoundError: There is no such model.
@@ -83,11 +92,14 @@ class Classifier:
         model: str | None = None,
         backend: str | Backend | None = None,
         *,
-        variant: str = EXACT,
+        variant: str | None = None,
+        device: str | None = None,
         home: str | Path | None = None,
         threads: int | None = None,
-        streams: int = 1,
-        max_batch: int = 8,
+        streams: int | None = None,
+        max_batch: int | None = None,
+        goal: str = GOALS[0],
+        least_agreement: float = 0.97,
         queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -96,17 +108,29 @@ class Classifier:
         self.card = opened.card
         self.labels = self.card.load_labels(store.home / "labels")
         self.limits = limits
-        self.threads = usable_cores() if threads is None else _positive("threads", threads)
-        self._backend = _backend(backend)
-        opened.check_variant(variant)
-        self._backend.load(opened, self.threads, variant)
+        own = None if backend is None or isinstance(backend, str) else backend
+        self.plan = choose(
+            opened,
+            goal,
+            least_agreement=least_agreement,
+            # Another engine or device than the measured ones.
+            measured=own is None and device is None,
+            backend=own.name if own is not None else backend,
+            variant=variant,
+            threads=threads,
+            streams=streams,
+            max_batch=max_batch,
+        )
+        self._backend = own or create_backend(self.plan.backend, device)
+        opened.check_variant(self.plan.variant)
+        self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
         self._decoding = threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
             self._run,
             _test_picture(self.card),
-            max_batch=_positive("max_batch", max_batch),
+            max_batch=self.plan.max_batch,
             capacity=_positive("queue_size", queue_size),
-            workers=_positive("streams", streams),
+            workers=self.plan.streams,
         )
 
     @property
@@ -305,9 +329,3 @@ def _positive(name: str, value: int) -> int:
     if value < 1:
         raise RequestError(f"{name} is {value}; it must be at least 1.")
     return value
-
-
-def _backend(chosen: str | Backend | None) -> Backend:
-    if chosen is None or isinstance(chosen, str):
-        return create_backend(chosen or BACKENDS[0])
-    return chosen

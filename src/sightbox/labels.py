@@ -41,6 +41,13 @@ class Labels:
         """Returns the name of a class in each language."""
         return {code: self.names[code][index] for code in self.languages}
 
+    def find(self, word: str) -> int | None:
+        """Returns the class with this WordNet id or name in any language, or None."""
+        for words in (self.wnids, *self.names.values()):
+            if word in words:
+                return words.index(word)
+        return None
+
 
 def load_labels(name: str, own: Path | None = None) -> Labels:
     """Loads the built-in label set `name`, with the files of the folder `own` laid over it.

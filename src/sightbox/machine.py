@@ -10,6 +10,9 @@ CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 
+BF16_SETS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instruction sets that compute in bfloat16; without them runtimes do it in float32."""
+
 
 def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
     """Returns the number of cores this process may use, at least 1.

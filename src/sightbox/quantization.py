@@ -11,7 +11,7 @@ steps of our own make one file right on every processor:
   Correction", section 4.2).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -59,6 +59,12 @@ Floats = NDArray[np.float32]
 Engine = Callable[[bytes, Pixels], Logits]
 """Runs a serialised ONNX graph over uint8 [N, H, W, 3], and returns its logits, float32 [N, C]."""
 
+Sample = tuple[Pixels, int | None]
+"""A picture of the model's input size, uint8 [H, W, 3], and its right class where it is known."""
+
+PRECISIONS = ("int8", "bf16")
+"""The variants that can be made; bf16 is only how an engine computes, and keeps the graph."""
+
 _QUANTIZED = ["Conv", "Gemm", "Add", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "Flatten"]
 _BESIDE_CHANNELS = {"Conv": [0, 2, 3], "Gemm": [0]}
 """The layers with weights, and the axes of what they read that are not its channels."""
@@ -88,22 +94,24 @@ class _Calibration(NamedTuple):
 
 def optimize(
     model: Model,
-    pictures: Iterable[Pixels] | None,
+    samples: Iterable[Sample] | None,
     engines: Mapping[str, Engine],
     *,
+    precision: str = PRECISIONS[0],
     least_top1: float,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[bytes, Agreement]:
-    """Makes the int8 variant of a model, and measures its agreement with the exact network.
+    """Makes a variant of a model, and measures its agreement with the exact network.
 
-    Where it does not agree well enough, a second one is tried whose first sixth of the
+    Where int8 does not agree well enough, a second one is tried whose first sixth of the
     convolutions stays in float. No picture that calibrates is compared.
 
     Args:
         model: The model.
-        pictures: The user's own, uint8 [H, W, 3] of the model's input size: every second one
-            calibrates. The first 500 are taken, so mix the classes. None takes drawn ones.
+        samples: The user's own pictures: every second one calibrates. The first 500 are taken, so
+            mix the classes. None takes drawn ones.
         engines: The runtimes that are to run the variant, by name; at least one.
+        precision: One of `PRECISIONS`.
         least_top1: The part of equal answers that is enough, 0 to 1.
         progress: Is told each step before it begins.
 
@@ -117,23 +125,24 @@ def optimize(
     graph = model.read(GRAPH)
     progress("preparing pictures")
     size = model.card.recipe.crop
-    calibrating, compared = _draw(size) if pictures is None else _deal(pictures)
+    calibrating, compared, targets = _draw(size) if samples is None else _deal(samples)
     progress("asking the exact network")
     exact = _logits(graph, compared)
-    if pictures is None:
+    if samples is None:
         clear = _clear(exact)
         compared, exact = compared[clear], exact[clear]
-    progress("calibrating")
-    calibration = _calibrate(graph, calibrating)
+    calibrates = precision == "int8"
+    if calibrates:
+        progress("calibrating")
+    variants = _int8(graph, _calibrate(graph, calibrating)) if calibrates else [(0, graph)]
     found: list[tuple[bytes, Agreement]] = []
-    for kept in (0, len(_convolutions(_parse(graph))) // 6):
-        progress(f"comparing, with {kept} convolutions in float")
-        variant = _quantize(graph, calibration, kept)
-        answers = [compare(exact, engine(variant, compared)) for engine in engines.values()]
+    for kept, variant in variants:
+        progress(f"comparing, with {kept} convolutions in float" if calibrates else "comparing")
+        answers = [compare(exact, run(variant, compared), targets) for run in engines.values()]
         agreement = replace(
             min(answers, key=lambda answer: answer.top1),
-            pictures="drawn" if pictures is None else "own",
-            calibration_images=len(calibrating),
+            pictures="drawn" if samples is None else "own",
+            calibration_images=len(calibrating) if calibrates else 0,
             float_convolutions=kept,
             engines=tuple(engines),
             instruction_sets=instruction_sets(),
@@ -159,26 +168,40 @@ def quantize(graph: bytes, pictures: Iterable[Pixels], *, float_convolutions: in
     return _quantize(graph, _calibrate(graph, pictures), float_convolutions)
 
 
-def _draw(size: int) -> tuple[Pixels, Pixels]:
-    """Returns drawn pictures to calibrate and to compare, uint8 [N, size, size, 3]."""
+def _int8(graph: bytes, calibration: _Calibration) -> Iterator[tuple[int, bytes]]:
+    """Makes int8 variants when they are needed, each with its number of float convolutions."""
+    for kept in (0, len(_convolutions(_parse(graph))) // 6):
+        yield kept, _quantize(graph, calibration, kept)
+
+
+def _draw(size: int) -> tuple[Pixels, Pixels, None]:
+    """Returns drawn pictures to calibrate and to compare, uint8 [N, size, size, 3], no classes."""
     drawn = np.stack(list(calibration_pictures(CALIBRATING + COMPARED, size)))
-    return drawn[:CALIBRATING], drawn[CALIBRATING:]
+    return drawn[:CALIBRATING], drawn[CALIBRATING:], None
 
 
-def _deal(pictures: Iterable[Pixels]) -> tuple[Pixels, Pixels]:
-    """Returns own pictures to calibrate and to compare, uint8 [N, H, W, 3]."""
+def _deal(samples: Iterable[Sample]) -> tuple[Pixels, Pixels, NDArray[np.int64] | None]:
+    """Returns own pictures to calibrate and to compare, uint8 [N, H, W, 3].
+
+    The third is the right classes of those to compare, [N]; None unless all are known.
+    """
     calibrating: list[Pixels] = []
     compared: list[Pixels] = []
-    for number, picture in enumerate(islice(pictures, CALIBRATING + COMPARED)):
-        calibrates = number % 2 == 0 and len(calibrating) < CALIBRATING
-        (calibrating if calibrates else compared).append(picture)
+    targets: list[int | None] = []
+    for number, (picture, target) in enumerate(islice(samples, CALIBRATING + COMPARED)):
+        if number % 2 == 0 and len(calibrating) < CALIBRATING:
+            calibrating.append(picture)
+        else:
+            compared.append(picture)
+            targets.append(target)
     if len(compared) < FEWEST:
         raise RequestError(
             f"There are {len(calibrating) + len(compared)} pictures; it takes {2 * FEWEST} to "
             "calibrate, and to tell whether the answers agree.",
             "Give more, or none: then drawn ones are taken.",
         )
-    return np.stack(calibrating), np.stack(compared)
+    known = None if None in targets else np.array(targets)
+    return np.stack(calibrating), np.stack(compared), known
 
 
 def _clear(exact: Logits) -> NDArray[np.bool_]:

@@ -49,13 +49,26 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None, description="Name of the model; the best one that is here when empty."
     )
-    backend: Literal["onnxruntime", "openvino", "pytorch", "dummy"] = Field(
-        "onnxruntime", description="What runs the network; `dummy` is for trying things out."
+    backend: Literal["onnxruntime", "openvino", "pytorch", "dummy"] | None = Field(
+        None,
+        description="What runs the network; when empty, what `sightbox tune` found fastest, or "
+        "`onnxruntime`. `dummy` is for trying things out.",
     )
-    variant: Literal["fp32", "bf16", "int8"] = Field(
-        "fp32",
+    variant: Literal["fp32", "bf16", "fp16", "int8"] | None = Field(
+        None,
         description="Variant of the model: `fp32` is exact, `int8` is made by "
-        "`sightbox models optimize`, `bf16` needs OpenVINO or PyTorch.",
+        "`sightbox models optimize`, `bf16` needs OpenVINO or PyTorch, `fp16` a GPU and PyTorch. "
+        "When empty, what `sightbox tune` found fastest among those that agree, or `fp32`.",
+    )
+    device: str | None = Field(
+        None,
+        description="Where the backend computes: `cpu`, with OpenVINO `GPU` or `NPU`, with "
+        "ONNX Runtime `cuda`, `tensorrt`, `coreml` or `openvino`, with PyTorch `cuda` or `mps`.",
+    )
+    goal: Literal["throughput", "latency"] = Field(
+        "throughput",
+        description="What `sightbox tune` chooses for: most pictures a second, or least time for "
+        "one.",
     )
     least_agreement: float = Field(
         0.97,
@@ -67,13 +80,20 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        description="Threads of the engine; the cores this process may use when empty.",
+        description="Threads of the engine; when empty, as measured, or all usable cores.",
     )
-    streams: int = Field(
-        1, ge=1, le=64, description="Batches that the engine runs at the same time."
+    streams: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Batches that the engine runs at the same time; when empty, as measured, or 1.",
     )
-    max_batch: int = Field(
-        8, ge=1, le=256, description="Most pictures in a batch; a batch is all that waits, now."
+    max_batch: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Most pictures in a batch, which is all that waits, now; when empty, as "
+        "measured, or 8.",
     )
     queue_size: int = Field(
         256, ge=1, le=65536, description="Most pictures that may wait for the engine."

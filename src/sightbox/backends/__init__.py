@@ -13,8 +13,8 @@ from sightbox.model import EXACT, Model
 BACKENDS = ("onnxruntime", "openvino", "pytorch", "dummy")
 """Names of the backends, the default first."""
 
-_EXTRAS = {"openvino": "openvino", "pytorch": "torch"}
-"""The extra of the package that brings what a backend needs."""
+_INSTALL = {"pytorch": "'sightbox[torch]'"}
+"""What to install for a backend that the package does not bring by itself."""
 
 Pixels = NDArray[np.uint8]
 Arrays = dict[str, NDArray[np.float32]]
@@ -31,8 +31,15 @@ class Backend(Protocol):
     name: str
     variant: str
 
-    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
-        """Loads a variant of the model, to be run by this many threads.
+    def load(self, model: Model, threads: int, variant: str = EXACT, streams: int = 1) -> None:
+        """Loads a variant of the model.
+
+        Args:
+            model: The model.
+            threads: Threads that compute, at least 1.
+            variant: The variant of it.
+            streams: Batches that are computed at the same time, at least 1; they share the
+                threads.
 
         Raises:
             BackendNotAvailableError: This backend or this machine cannot run the variant.
@@ -54,11 +61,16 @@ class Backend(Protocol):
         """Frees what `load` took; may be called twice."""
 
 
-def create_backend(name: str) -> Backend:
+def create_backend(name: str, device: str | None = None) -> Backend:
     """Returns a new, unloaded backend.
 
+    Args:
+        name: One of `BACKENDS`.
+        device: Where it is to compute, as its module names it; the processor when not given.
+
     Raises:
-        BackendNotAvailableError: The name is unknown, or its runtime is not installed.
+        BackendNotAvailableError: The name is unknown, its runtime is not installed, or it knows no
+            such device.
     """
     if name not in BACKENDS:
         raise BackendNotAvailableError(
@@ -67,11 +79,9 @@ def create_backend(name: str) -> Backend:
     try:
         module = import_module(f"sightbox.backends.{name}")
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(name)
-        package = f"sightbox[{extra}]" if extra else "sightbox"
         raise BackendNotAvailableError(
             f"The backend {name} needs {error.name}, which is not installed.",
-            f"Install it: pip install '{package}'.",
+            f"Install it: pip install {_INSTALL.get(name, name)}.",
         ) from error
-    backend: Backend = module.create()
+    backend: Backend = module.create(device)
     return backend

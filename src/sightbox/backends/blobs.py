@@ -2,9 +2,9 @@
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
+
+from sightbox.atomicfile import write_atomically
 
 _DIGEST_BYTES = 32
 """Length of a sha256."""
@@ -38,26 +38,15 @@ class BlobFolder:
         return blob if digest == _digest(circumstances, blob) else None
 
     def write(self, name: str, circumstances: str, blob: bytes) -> None:
-        """Keeps `blob` under `name`, unless the folder cannot be written.
+        """Keeps `blob` under `name`, unless the folder cannot be made or written.
 
-        Of two processes that do it at once the last one wins, and no reader sees half a file.
+        The folder above it must be there: it may be a model's, which somebody has just removed.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _replace(self._folder / name, _digest(circumstances, blob) + blob)
+            self._folder.mkdir(exist_ok=True)
+            write_atomically(self._folder / name, _digest(circumstances, blob) + blob)
         except OSError as error:
             logger.info("The compiled network is not kept: %s", error)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(scratch).replace(path)
-    except OSError:
-        Path(scratch).unlink(missing_ok=True)
-        raise
 
 
 def _digest(circumstances: str, blob: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sightbox.backends import Arrays, Pixels
-from sightbox.errors import BackendError
+from sightbox.errors import BackendError, BackendNotAvailableError
 from sightbox.model import EXACT, Model
 
 
@@ -36,7 +36,13 @@ class DummyBackend:
         self._before_run = before_run
         self._classes = 0
 
-    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:  # noqa: ARG002 - the protocol's signature
+    def load(
+        self,
+        model: Model,
+        threads: int,  # noqa: ARG002 - the protocol's signature
+        variant: str = EXACT,
+        streams: int = 1,  # noqa: ARG002 - likewise
+    ) -> None:
         """Remembers the number of classes."""
         self.variant = variant
         self._classes = model.card.classes
@@ -58,4 +64,12 @@ class DummyBackend:
         self._classes = 0
 
 
-create = DummyBackend
+def create(device: str | None = None) -> DummyBackend:
+    """Returns the backend; it is everywhere.
+
+    Raises:
+        BackendNotAvailableError: A device is asked for.
+    """
+    if device is not None:
+        raise BackendNotAvailableError(f"The dummy backend has no device {device!r}.")
+    return DummyBackend()

@@ -20,6 +20,15 @@ QUIET = 3
 VARIANTS = (EXACT, "int8")
 """The variants that it runs."""
 
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""The devices, with ONNX Runtime's names of what runs networks on them."""
+
 _REMOTE = "AzureExecutionProvider"
 """It sends what it computes to a service, and is part of the usual build."""
 
@@ -43,8 +52,8 @@ class OnnxRuntimeBackend:
         self._providers = tuple(providers)
         self._session: ort.InferenceSession | None = None
 
-    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
-        """Loads the graph with `threads` threads inside one operator.
+    def load(self, model: Model, threads: int, variant: str = EXACT, streams: int = 1) -> None:
+        """Loads the graph. Each stream computes with its part of the threads.
 
         Raises:
             BackendNotAvailableError: The build has not these providers, or there is no such
@@ -57,7 +66,7 @@ class OnnxRuntimeBackend:
         ort.disable_telemetry_events()
         try:
             session = ort.InferenceSession(
-                graph, _options(threads), providers=list(self._providers)
+                graph, _options(max(1, threads // streams)), providers=list(self._providers)
             )
         except _ERRORS as error:
             raise BackendError(
@@ -117,4 +126,15 @@ def _reason(error: BaseException) -> str:
     return str(error).split(" : ", 3)[-1]
 
 
-create = OnnxRuntimeBackend
+def create(device: str | None = None) -> OnnxRuntimeBackend:
+    """Returns the backend for a device: one of `PROVIDERS`.
+
+    Raises:
+        BackendNotAvailableError: There is no such device.
+    """
+    provider = PROVIDERS.get(device or "cpu")
+    if provider is None:
+        raise BackendNotAvailableError(
+            f"ONNX Runtime has no device {device!r}.", f"It can have {', '.join(PROVIDERS)}."
+        )
+    return OnnxRuntimeBackend([provider])

@@ -15,7 +15,7 @@ from sightbox.backends import Arrays, Pixels
 from sightbox.backends.blobs import BlobFolder
 from sightbox.backends.telemetry import silenced
 from sightbox.errors import BackendError, BackendNotAvailableError
-from sightbox.machine import instruction_sets, processor_name
+from sightbox.machine import BF16_SETS, instruction_sets, processor_name
 from sightbox.model import EXACT, Model, graph_file
 
 with silenced():
@@ -24,8 +24,8 @@ with silenced():
 VARIANTS = {EXACT: "f32", "bf16": "bf16", "int8": "f32"}
 """The variants that it runs, each with the precision of what is not quantised in its graph."""
 
-BF16_SETS = frozenset({"avx512_bf16", "amx_bf16"})
-"""Instruction sets that compute in bfloat16; without them OpenVINO stays with float32."""
+CACHE = "compiled"
+"""Folder of the compiled networks in that of the model."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,23 +55,21 @@ class OpenVinoBackend:
     """Runs the model's ONNX graph; what a call needs is compiled when it is first needed.
 
     Args:
-        cache: Folder where compiled networks are kept for the next start; None keeps none.
+        cache: Folder where compiled networks are kept for the next start; beside the model's files
+            when not given, so that they go with the model. A model in memory keeps none then.
         device: ``CPU``, or another device that OpenVINO finds here, such as ``GPU``.
-        streams: Batches that are computed at the same time, at least 1; they share the threads.
-            More callers than that wait for their turn.
     """
 
     name = "openvino"
 
-    def __init__(self, cache: Path | None = None, device: str = "CPU", streams: int = 1) -> None:
+    def __init__(self, cache: Path | None = None, device: str = "CPU") -> None:
         self.variant = EXACT
-        self._blobs = BlobFolder(cache) if cache is not None else None
+        self._cache = cache
         self._device = device
-        self._streams = streams
         self._network: _Network | None = None
 
-    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
-        """Compiles the network for one picture a call.
+    def load(self, model: Model, threads: int, variant: str = EXACT, streams: int = 1) -> None:
+        """Compiles the network. More callers than streams wait for their turn.
 
         Raises:
             BackendNotAvailableError: The device or the variant is not available here.
@@ -80,9 +78,10 @@ class OpenVinoBackend:
         try:
             core = ov.Core()
             _check(core, self._device, variant)
-            device = _Device(core, self._device, self._config(threads, variant))
-            network = _Network(model, variant, device, self._streams, self._blobs)
+            device = _Device(core, self._device, self._config(threads, variant, streams))
+            network = _Network(model, variant, device, streams, self._blobs(model))
             network.form(_ONE)
+            network.form(_ANY)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO refuses {model.card.name}: {_reason(error)}") from error
         self._network, self.variant = network, variant
@@ -101,10 +100,15 @@ class OpenVinoBackend:
         """Drops the network; calls that run are finished."""
         self._network = None
 
-    def _config(self, threads: int, variant: str) -> dict[str, str | int | bool]:
+    def _blobs(self, model: Model) -> BlobFolder | None:
+        if self._cache is not None:
+            return BlobFolder(self._cache)
+        return BlobFolder(model.folder / CACHE) if model.folder is not None else None
+
+    def _config(self, threads: int, variant: str, streams: int) -> dict[str, str | int | bool]:
         config: dict[str, str | int | bool] = {
             "INFERENCE_PRECISION_HINT": VARIANTS[variant],
-            "NUM_STREAMS": self._streams,
+            "NUM_STREAMS": streams,
         }
         if self._device == "CPU":
             # A thread that is bound to its core waits behind whatever else runs there.
@@ -249,4 +253,6 @@ def _reason(error: RuntimeError) -> str:
     return lines[-1] if lines else "it gives no reason"
 
 
-create = OpenVinoBackend
+def create(device: str | None = None) -> OpenVinoBackend:
+    """Returns the backend for a device, in OpenVINO's own spelling."""
+    return OpenVinoBackend(device=(device or "CPU").upper())

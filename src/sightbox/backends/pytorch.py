@@ -72,7 +72,13 @@ class PyTorchBackend:
         self._network: Run | None = None
         self._turn = threading.Lock()
 
-    def load(self, model: Model, threads: int, variant: str = EXACT) -> None:
+    def load(
+        self,
+        model: Model,
+        threads: int,
+        variant: str = EXACT,
+        streams: int = 1,  # noqa: ARG002 - one batch at a time, with all threads
+    ) -> None:
         """Builds the network; `threads` becomes the number of threads of torch in this process.
 
         Raises:
@@ -257,4 +263,6 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().contiguous().numpy()
 
 
-create = PyTorchBackend
+def create(device: str | None = None) -> PyTorchBackend:
+    """Returns the backend for a device: ``auto`` or one of `DEVICES`."""
+    return PyTorchBackend(device or "auto")

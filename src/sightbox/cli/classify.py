@@ -81,10 +81,13 @@ def open_classifier(settings: Settings) -> Classifier:
             settings.model,
             settings.backend,
             variant=settings.variant,
+            device=settings.device,
             home=settings.home,
             threads=settings.threads,
             streams=settings.streams,
             max_batch=settings.max_batch,
+            goal=settings.goal,
+            least_agreement=settings.least_agreement,
             queue_size=settings.queue_size,
             limits=limits,
         )

@@ -11,6 +11,7 @@ import typer
 
 import sightbox
 from sightbox.cli.interrupts import instant_interrupts
+from sightbox.errors import RequestError
 
 app = typer.Typer(
     name="sightbox",
@@ -21,21 +22,40 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+EXACT = "fp32"
+"""As in `sightbox.model`, which is not worth loading for ``--help``."""
+
 models = typer.Typer(help="List, fetch, import, export, remove and verify models.")
 app.add_typer(models, name="models", no_args_is_help=True)
 
 
 ModelOption = Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)]
 BackendOption = Annotated[
-    str | None, typer.Option(help="What runs the network.", show_default="onnxruntime")
+    str | None, typer.Option(help="What runs the network.", show_default="as tuned")
 ]
 VariantOption = Annotated[
-    str | None,
-    typer.Option(help="fp32 is exact; int8 is made by models optimize.", show_default="fp32"),
+    str | None, typer.Option(help="fp32, int8, bf16 or fp16.", show_default="as tuned")
+]
+MinScoreOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Least probability, 0 to 1. Where no class reaches it, one line says: not sure; "
+        "in CSV, one without a rank.",
+        show_default="0",
+    ),
+]
+ExactOption = Annotated[
+    bool, typer.Option("--exact", help="The exact answer: the same as --variant fp32.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads of the engine.", show_default="usable cores")
+    int | None, typer.Option(help="Threads of the engine.", show_default="as tuned")
 ]
+
+
+def _variant(given: str | None, *, exact: bool) -> str | None:
+    if exact and given not in {None, EXACT}:
+        raise RequestError(f"--exact and --variant {given} exclude each other.")
+    return EXACT if exact else given
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,20 +87,14 @@ def classify(
     lang: Annotated[
         str, typer.Option(help="Language of the labels: en, zh, one of your own; both shows all.")
     ] = "both",
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            help="Least probability, 0 to 1. Where no class reaches it, one line says: not sure; "
-            "in CSV, one without a rank.",
-            show_default="0",
-        ),
-    ] = None,
+    min_score: MinScoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for all.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="One CSV line for each class.")] = False,
     model: ModelOption = None,
     backend: BackendOption = None,
     variant: VariantOption = None,
+    exact: ExactOption = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Say what pictures show.
@@ -109,7 +123,7 @@ def classify(
                 "min_score": min_score,
                 "model": model,
                 "backend": backend,
-                "variant": variant,
+                "variant": _variant(variant, exact=exact),
                 "threads": threads,
             },
         )
@@ -123,6 +137,7 @@ def serve(
     model: ModelOption = None,
     backend: BackendOption = None,
     variant: VariantOption = None,
+    exact: ExactOption = False,
     threads: ThreadsOption = None,
     insecure: Annotated[
         bool | None,
@@ -151,7 +166,7 @@ def serve(
         "port": port,
         "model": model,
         "backend": backend,
-        "variant": variant,
+        "variant": _variant(variant, exact=exact),
         "threads": threads,
         "insecure": insecure,
     }
@@ -163,6 +178,9 @@ def setup(
     fetch: Annotated[
         bool, typer.Option(help="Try once to fetch resnet18 over the network.")
     ] = True,
+    tune: Annotated[
+        bool, typer.Option(help="Measure how the default model runs fastest here: a minute.")
+    ] = True,
 ) -> None:
     """Prepare the models: the embedded one, and resnet18 where the network allows.
 
@@ -170,12 +188,37 @@ def setup(
 
       sightbox setup
 
-      sightbox setup --no-fetch
+      sightbox setup --no-fetch --no-tune
     """
     with instant_interrupts():
-        from sightbox.cli import models as command  # noqa: PLC0415
+        from sightbox.cli import setup as command  # noqa: PLC0415
 
-    raise typer.Exit(command.setup(fetch=fetch))
+    raise typer.Exit(command.run(fetch=fetch, tune=tune))
+
+
+@app.command()
+def tune(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; the default one.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Try more, for longer: several minutes.")
+    ] = False,
+) -> None:
+    """Measure how a model runs fastest on this machine; from then on it does.
+
+    Backends, variants, streams and batch sizes are tried on drawn photos, for one client and for
+    many. Faster variants are made first where they are missing. They are chosen only if they agree
+    with the exact one (setting least_agreement); --exact takes the exact one anyway.
+
+    [bold]Examples[/bold]
+
+      sightbox tune
+
+      sightbox tune resnet18 --full
+    """
+    with instant_interrupts():
+        from sightbox.cli import tune as command  # noqa: PLC0415
+
+    command.run(name, full=full)
 
 
 @app.command()
@@ -265,10 +308,15 @@ def models_export(
 def models_optimize(
     name: Annotated[str | None, typer.Argument(help="Name of the model; the default one.")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder with pictures like yours; else drawn ones.")
+        Path | None,
+        typer.Option(
+            help="A folder with pictures like yours; else drawn ones. Where folders or the "
+            "beginnings of file names are classes, such as n02123045_7.jpg, accuracy is told too."
+        ),
     ] = None,
+    precision: Annotated[str, typer.Option(help="int8 or bf16.")] = "int8",
 ) -> None:
-    """Make the int8 variant of a model, and measure how far it agrees with fp32.
+    """Make a faster variant of a model, and measure how far it agrees with fp32.
 
     Exit code: 0 it agrees well enough (setting least_agreement), 1 it does not.
 
@@ -277,11 +325,13 @@ def models_optimize(
       sightbox models optimize
 
       sightbox models optimize resnet18 --images photos
+
+      sightbox models optimize --precision bf16
     """
     with instant_interrupts():
         from sightbox.cli import optimize as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(name, images))
+    raise typer.Exit(command.run(name, images, precision))
 
 
 @models.command("remove")

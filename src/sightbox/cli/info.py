@@ -5,8 +5,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import sightbox
 from sightbox.backends import BACKENDS
+from sightbox.cli.plans import HEADINGS, table, table_to_json
 from sightbox.cli.screen import console, print_rows, to_json
 from sightbox.machine import instruction_sets, processor_name, usable_cores
+from sightbox.plan import advice, load_tuning
 from sightbox.schema import Json
 from sightbox.settings import config_path, load_settings
 from sightbox.store import Store
@@ -16,17 +18,27 @@ PACKAGES = ("numpy", "pillow", "onnx", "onnxruntime", "openvino", "torch")
 
 def run(*, as_json: bool) -> None:
     """Prints it."""
-    found = collect()
-    if as_json:
-        print(to_json(found, indent=2))  # noqa: T201
-        return
-    print_rows(console(), [(name, _in_words(value)) for name, value in found.items()])
-
-
-def collect() -> Json:
-    """Returns all of it as JSON values."""
     settings = load_settings()
     store = Store(settings.home)
+    name = settings.model or store.default_name()
+    model = store.find(name)
+    found = _collect(store) | {
+        "default model": name,
+        "tuned": "no" if model is None else advice(model) or "yes",
+    }
+    tuning = load_tuning(model) if model is not None else None
+    if as_json:
+        rows = [] if tuning is None else table_to_json(tuning, settings.least_agreement)
+        print(to_json(found | {"tuning": rows}, indent=2))  # noqa: T201
+        return
+    screen = console()
+    print_rows(screen, [(name, _in_words(value)) for name, value in found.items()])
+    if tuning is not None:
+        screen.print("\nMeasured here:")
+        print_rows(screen, table(tuning, settings.least_agreement), HEADINGS)
+
+
+def _collect(store: Store) -> Json:
     return {
         "sightbox": sightbox.__version__,
         "python": platform.python_version(),
@@ -37,7 +49,6 @@ def collect() -> Json:
         "backends": list(BACKENDS),
         "packages": {name: _version(name) for name in PACKAGES},
         "models": store.names(),
-        "default model": settings.model or store.default_name(),
         "home": str(store.home),
         "settings file": str(config_path()),
     }

@@ -1,39 +1,18 @@
-"""``sightbox models`` and ``sightbox setup``."""
+"""``sightbox models``."""
 
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sightbox.catalogue import EMBEDDED, PREFERRED, known, known_names
+from sightbox.catalogue import EMBEDDED, known, known_names
 from sightbox.cli.screen import console, print_rows, to_json
-from sightbox.errors import CheckpointError, DownloadError, ModelError
+from sightbox.errors import ModelError
 from sightbox.labels import read_names
 from sightbox.model import Card
 from sightbox.schema import Json, card_to_json
 from sightbox.settings import load_settings
 from sightbox.store import Store
-
-FETCHED_BY_SETUP = PREFERRED[0]
-
-
-def setup(*, fetch: bool) -> int:
-    """Prepares the embedded model, tries once to fetch the preferred one; returns the exit code."""
-    store = _store()
-    screen = console()
-    with screen.status(f"Preparing {EMBEDDED}"):
-        model = store.prepare_embedded()
-    if model.folder is None:
-        # The store's warning has said that the model is in memory alone, and why.
-        return 1
-    screen.print(f"{EMBEDDED} is ready.")
-    if fetch and FETCHED_BY_SETUP not in store.names():
-        try:
-            _fetch(store, FETCHED_BY_SETUP, screen)
-        except (DownloadError, CheckpointError, ModelError) as error:
-            screen.print(f"{FETCHED_BY_SETUP} could not be fetched, going on without: {error}")
-    screen.print(f"The default model is {store.default_name()}.")
-    return 0
 
 
 def show(*, as_json: bool) -> None:
@@ -58,7 +37,7 @@ def show(*, as_json: bool) -> None:
 
 def fetch(name: str) -> None:
     """Fetches official weights with a progress bar."""
-    _fetch(_store(), name, console())
+    fetch_with_bar(_store(), name, console())
 
 
 def import_file(
@@ -102,7 +81,8 @@ def _store() -> Store:
     return Store(load_settings().home)
 
 
-def _fetch(store: Store, name: str, screen: Console) -> None:
+def fetch_with_bar(store: Store, name: str, screen: Console) -> None:
+    """Fetches official weights, and shows how far it has come."""
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

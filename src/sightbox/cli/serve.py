@@ -7,7 +7,9 @@ from rich.text import Text
 
 from sightbox.cli.classify import open_classifier
 from sightbox.cli.screen import console
+from sightbox.plan import advice
 from sightbox.settings import load_settings
+from sightbox.store import Store
 from sightbox.web.app import create_app
 from sightbox.web.guard import check_exposure
 from sightbox.web.server import Server, stop_on_signals
@@ -30,6 +32,9 @@ def run(given: Mapping[str, object]) -> int:
         stop_on_signals(server)
         name = classifier.card.name
         screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))
+        screen.print(f"By {classifier.plan}.", style="dim")
+        if (hint := advice(Store(settings.home).open(name))) is not None:
+            screen.print(hint, style="dim")
         screen.print("Ctrl-C stops it.", style="dim")
         answered_all = server.run()
     return 0 if answered_all else 1

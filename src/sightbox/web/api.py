@@ -122,7 +122,9 @@ def info() -> Response:
             "machine": {
                 "processor": processor_name(),
                 "instruction_sets": list(instruction_sets()),
-                "threads": service.classifier.threads,
+                "threads": service.classifier.plan.threads,
+                "streams": service.classifier.plan.streams,
+                "max_batch": service.classifier.plan.max_batch,
             },
             "limits": {
                 "max_body_mb": service.settings.max_body_mb,
