@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from sightbox.machine import cpu_quota, instruction_sets, processor_name, usable_cores
+from sightbox.machine import (
+    cpu_quota,
+    instruction_sets,
+    processor_name,
+    usable_cores,
+    wanted_threads,
+)
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -85,3 +91,20 @@ def test_processor_is_named_from_cpuinfo(tmp_path: Path) -> None:
 def test_without_cpuinfo_there_still_is_a_name(tmp_path: Path) -> None:
     assert processor_name(tmp_path / "none")
     assert instruction_sets(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({}, None),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": " 4,2"}, 4),
+        ({"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "2"}, 2),
+        ({"OMP_NUM_THREADS": "0", "MKL_NUM_THREADS": "many"}, None),
+        ({"OMP_NUM_THREADS": ""}, None),
+    ],
+)
+def test_environment_may_say_how_many_threads(
+    environment: dict[str, str], threads: int | None
+) -> None:
+    assert wanted_threads(environment) == threads

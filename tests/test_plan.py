@@ -89,6 +89,14 @@ def test_what_is_given_is_kept_and_the_rest_is_as_measured(tuned: Model) -> None
     )
 
 
+def test_threads_of_the_environment_count_unless_others_are_given(
+    tuned: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert choose(tuned, least_agreement=0.9) == replace(BUSY, threads=1)
+    assert choose(tuned, least_agreement=0.9, threads=3) == replace(BUSY, threads=3)
+
+
 def test_other_engine_than_the_measured_ones_goes_by_the_rule(tuned: Model) -> None:
     assert choose(tuned, least_agreement=0.9, measured=False) == RULE
     with Classifier(EMBEDDED, DummyBackend(), home=tuned.folder.parents[1]) as classifier:  # type: ignore[union-attr]  # it has one

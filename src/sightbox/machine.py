@@ -3,7 +3,7 @@
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -27,6 +27,17 @@ def usable_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
         cores = os.cpu_count() or 1
     quota = cpu_quota(cgroup, membership)
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def wanted_threads(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Returns how many threads the environment allows a computation; None when it does not say.
+
+    It is what ``OMP_NUM_THREADS`` (OpenMP 5.2, section 21.1.2, of which the first level counts) or
+    ``MKL_NUM_THREADS`` asks for, the smaller one. What is no positive number says nothing.
+    """
+    told = (environment.get(name, "") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    firsts = (text.partition(",")[0].strip() for text in told)
+    return min((int(text) for text in firsts if text.isdecimal() and int(text) > 0), default=None)
 
 
 def cpu_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float | None:

@@ -15,7 +15,13 @@ from typing import Any
 from sightbox.atomicfile import write_atomically
 from sightbox.backends import BACKENDS
 from sightbox.errors import RequestError
-from sightbox.machine import cpu_quota, instruction_sets, processor_name, usable_cores
+from sightbox.machine import (
+    cpu_quota,
+    instruction_sets,
+    processor_name,
+    usable_cores,
+    wanted_threads,
+)
 from sightbox.model import EXACT, Model
 
 FOLDER = "tuning"
@@ -217,7 +223,9 @@ def choose(
     """
     if goal not in GOALS:
         raise RequestError(f"There is no goal {goal!r}.", f"There are {' and '.join(GOALS)}.")
-    fixed = {name: value for name, value in given.items() if value is not None}
+    # What the environment wants stands first, for whoever gives a number means it.
+    wanted = [("threads", wanted_threads()), *given.items()]
+    fixed = {name: value for name, value in wanted if value is not None}
     for name, value in fixed.items():
         if isinstance(value, int) and value < 1:
             raise RequestError(f"{name} is {value}; it must be at least 1.")
