@@ -1,6 +1,9 @@
 """Cores from the control group, names from /proc/cpuinfo."""
 
+import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,35 @@ def test_environment_may_say_how_many_threads(
     environment: dict[str, str], threads: int | None
 ) -> None:
     assert wanted_threads(environment) == threads
+
+
+HEAPS = """
+import ctypes, sys, threading
+from sightbox.machine import limit_arenas
+if sys.argv[1:]:
+    limit_arenas(int(sys.argv[1]))
+started = threading.Barrier(4)
+def allocate():
+    started.wait()
+    return bytes(100_000)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+def test_heaps_of_malloc_are_limited() -> None:
+    counts = [
+        subprocess.run(
+            [sys.executable, "-c", HEAPS, *limit], capture_output=True, text=True, check=True
+        ).stdout.count("<heap nr=")
+        for limit in ([], ["1"])
+    ]
+    assert counts[0] > counts[1] == 1

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from sightbox.cli.classify import open_classifier
 from sightbox.cli.screen import console
+from sightbox.machine import limit_arenas, usable_cores
 from sightbox.plan import advice
 from sightbox.settings import load_settings
 from sightbox.store import Store
@@ -23,6 +24,7 @@ def run(given: Mapping[str, object]) -> int:
     """
     settings = load_settings(**given)
     check_exposure(settings)
+    limit_arenas(usable_cores())
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Waitress warns of each request that waits; waiting is what a queue is for.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
