@@ -288,3 +288,33 @@ def test_64_threads_each_get_their_own_answer_or_their_own_error(workers: int) -
     assert found["wrong"] == 0
     assert found["failed"] > 0
     assert found["right"] > found["failed"]
+
+
+def test_pictures_asked_together_form_one_batch_and_keep_their_order() -> None:
+    gate = Gate()
+    with batching(gate) as batcher:
+        answers = batcher.ask_all([picture(number) for number in range(4)])
+    assert [answer.logits[0] for answer in answers] == [0, 1, 2, 3]
+    assert gate.batches[-1] == 4
+    assert {answer.batch for answer in answers} == {4}
+
+
+def test_pictures_asked_together_enter_the_queue_all_or_not_at_all() -> None:
+    gate = Gate()
+    with batching(gate, capacity=3) as batcher:
+        with pytest.raises(QueueFullError, match="0 pictures wait already"):
+            batcher.ask_all([picture(number) for number in range(4)])
+        assert batcher.depth == 0
+        assert len(batcher.ask_all([picture(number) for number in range(3)])) == 3
+
+
+def test_failure_of_one_picture_gives_up_the_others_asked_with_it() -> None:
+    def fail(batch: Pixels) -> Logits:
+        if batch.any():
+            raise BackendError("Broken.")
+        return echo(batch)
+
+    with batching(fail, max_batch=1) as batcher:
+        with pytest.raises(BackendError, match="Broken"):
+            batcher.ask_all([picture(number) for number in (1, 0, 0)])
+        assert batcher.ask(picture(0)).logits[0] == 0

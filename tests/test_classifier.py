@@ -26,6 +26,7 @@ from sightbox.errors import (
 )
 from sightbox.image import ImageLimits
 from sightbox.model import seal
+from sightbox.prediction import softmax
 from sightbox.preprocessing import prepare
 from sightbox.schema import prediction_to_json, result_to_json
 
@@ -298,3 +299,32 @@ def test_logits_and_accuracy_over_the_labelled_photos(
         hits += int(ours.argmax()) == int(target)
     assert largest <= 1e-3
     assert hits / len(reference["names"]) >= 0.885
+
+
+def test_prepared_pictures_get_the_logits_behind_the_scores(
+    classifier: Classifier, photos: Path
+) -> None:
+    names = ("chelsea.png", "coffee.png", "rocket.jpg")
+    prepared = [classifier.prepare(photos / name) for name in names]
+    answers = classifier.infer(np.stack([one.pixels for one in prepared]))
+    for name, one, answer in zip(names, prepared, answers, strict=True):
+        expected = classifier.classify(photos / name)
+        assert answer.logits.argmax() == expected.top.index
+        assert softmax(answer.logits).max() == pytest.approx(expected.top.score, abs=1e-6)
+        assert one.image == expected.image
+        assert min(answer.waited, answer.ran, one.decoding, one.preprocessing) > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((1, 8, 8, 3), "uint8"), ((0,), "uint8"), ((), "uint8"), (None, "float32"), (0, "uint8")],
+)
+def test_pixels_of_another_type_or_shape_are_refused(
+    dummy: Classifier, shape: tuple[int, ...] | int | None, kind: str
+) -> None:
+    side = dummy.card.recipe.crop
+    batch = np.zeros(
+        shape if isinstance(shape, tuple) else (0 if shape == 0 else 1, side, side, 3), kind
+    )
+    with pytest.raises(RequestError, match="takes uint8"):
+        dummy.infer(batch)

@@ -118,13 +118,30 @@ class Batcher:
             BackendError: The engine failed.
             ClosedError: The batcher is closed.
         """
-        call = _Call(pixels, None if timeout is None else time.monotonic() + timeout)
-        self._submit(call)
+        return self.ask_all([pixels], timeout)[0]
+
+    def ask_all(self, pictures: Sequence[Pixels], timeout: float | None = None) -> list[Answer]:
+        """Waits for the answers to several pictures, which enter the queue together or not at all.
+
+        Args:
+            pictures: Each uint8 [H, W, 3].
+            timeout: See `ask`.
+
+        Raises:
+            QueueFullError: The queue has no room for all of them.
+            DeadlineError: The time was over before the turn of one of them came.
+            BackendError: The engine failed.
+            ClosedError: The batcher is closed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        calls = [_Call(pixels, deadline) for pixels in pictures]
+        self._submit(calls)
         try:
-            return call.future.result()
+            return [call.future.result() for call in calls]
         except BaseException:
-            # Ctrl-C in the thread that waits: nobody needs the answer any more.
-            call.future.cancel()
+            # One has failed, or Ctrl-C came: nobody needs the other answers any more.
+            for call in calls:
+                call.future.cancel()
             raise
 
     def prove(self) -> None:
@@ -145,16 +162,18 @@ class Batcher:
             for thread in threads:
                 thread.join()
 
-    def _submit(self, call: _Call) -> None:
+    def _submit(self, calls: Sequence[_Call]) -> None:
         with self._changed:
             if self._closed:
                 raise ClosedError("The classifier is closed.")
             if self._broken:
                 raise BackendError("The recognition engine is out of order.", "It is restarting.")
-            if len(self._waiting) >= self._capacity:
-                raise QueueFullError(f"{self._capacity} pictures wait already.", "Try again soon.")
-            self._waiting.append(call)
-            self._changed.notify()
+            if len(self._waiting) + len(calls) > self._capacity:
+                raise QueueFullError(
+                    f"{len(self._waiting)} pictures wait already.", "Try again soon."
+                )
+            self._waiting.extend(calls)
+            self._changed.notify(len(calls))
 
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name="sightbox-engine", daemon=True)

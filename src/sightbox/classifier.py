@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightbox.backends import Backend, create_backend
-from sightbox.batching import Batcher
+from sightbox.batching import Answer, Batcher
 from sightbox.errors import ImageError, RequestError, SightboxError
 from sightbox.image import (
     DEFAULT_LIMITS,
@@ -51,6 +52,25 @@ Result = Prediction | SightboxError
 
 Picture = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image
 """What can be classified: a path, an encoded file, an array, or a Pillow image."""
+
+
+@dataclass(frozen=True)
+class PreparedPicture:
+    """A picture that is ready for the engine.
+
+    Attributes:
+        pixels: What the model reads, uint8 [H, W, 3].
+        image: The picture as it was seen.
+        waited: Seconds until a core was free for it.
+        decoding: Seconds that decoding took.
+        preprocessing: Seconds that resizing and cropping took.
+    """
+
+    pixels: NDArray[np.uint8]
+    image: ImageInfo
+    waited: float
+    decoding: float
+    preprocessing: float
 
 
 class Classifier:
@@ -170,24 +190,17 @@ class Classifier:
         """
         _check_range(top_k, min_score)
         asked = perf_counter()
-        # As many at once as there are cores: more would only take the processor from the engine.
-        with self._decoding:
-            start = perf_counter()
-            image = self._decode(picture)
-            decoded = perf_counter()
-            pixels = prepare(image.pixels, self.card.recipe)
-            prepared = perf_counter()
-        answer = self._batcher.ask(pixels, timeout)
+        prepared = self.prepare(picture)
+        answer = self._batcher.ask(prepared.pixels, timeout)
         scores = self._scores(answer.logits, top_k, min_score)
         timings = Timings(
-            decode=1000 * (decoded - start),
-            preprocess=1000 * (prepared - decoded),
-            queue=1000 * (start - asked + answer.waited),
+            decode=1000 * prepared.decoding,
+            preprocess=1000 * prepared.preprocessing,
+            queue=1000 * (prepared.waited + answer.waited),
             infer=1000 * answer.ran,
             total=1000 * (perf_counter() - asked),
         )
-        seen = ImageInfo(image.width, image.height, image.format or None)
-        return Prediction(self.info, scores, timings, seen)
+        return Prediction(self.info, scores, timings, prepared.image)
 
     def classify_many(
         self, pictures: Iterable[Picture], *, top_k: int = 5, min_score: float = 0.0
@@ -210,6 +223,56 @@ class Classifier:
         _check_range(top_k, min_score)
         one = partial(self._classify_or_error, top_k=top_k, min_score=min_score)
         return _ordered(one, pictures, workers=usable_cores() + 1)
+
+    def prepare(self, picture: Picture) -> PreparedPicture:
+        """Decodes one picture and makes it into the pixels that `infer` takes.
+
+        Args:
+            picture: See `classify`.
+
+        Raises:
+            ImageError: The picture cannot be read.
+            RequestError: The picture is of a wrong type.
+        """
+        asked = perf_counter()
+        # As many at once as there are cores: more would only take the processor from the engine.
+        with self._decoding:
+            start = perf_counter()
+            image = self._decode(picture)
+            decoded = perf_counter()
+            pixels = prepare(image.pixels, self.card.recipe)
+            prepared = perf_counter()
+        seen = ImageInfo(image.width, image.height, image.format or None)
+        return PreparedPicture(pixels, seen, start - asked, decoded - start, prepared - decoded)
+
+    def infer(self, batch: NDArray[np.uint8], *, timeout: float | None = None) -> list[Answer]:
+        """Gives the logits of pictures that are prepared already.
+
+        They enter the queue together, or not at all; the engine may still run them in several
+        batches, and beside pictures of other callers.
+
+        Args:
+            batch: uint8 [N, H, W, 3] of the model's input size; N is at least 1.
+            timeout: See `classify`.
+
+        Returns:
+            For each picture its logits, float32 [C], and its times.
+
+        Raises:
+            RequestError: The array is of another type or shape.
+            QueueFullError: The queue has no room for all of them.
+            DeadlineError: The time was over before the engine took one of them.
+            BackendError: The engine failed.
+            ClosedError: The classifier is closed.
+        """
+        side = self.card.recipe.crop
+        wanted = (side, side, len(self.card.mean))
+        if batch.dtype != np.uint8 or batch.shape[1:] != wanted or not len(batch):
+            raise RequestError(
+                f"The pixels are {batch.dtype} {list(batch.shape)}.",
+                f"{self.card.name} takes uint8 [N, {', '.join(map(str, wanted))}], N at least 1.",
+            )
+        return self._batcher.ask_all(list(batch), timeout)
 
     def check(self) -> None:
         """Sends a drawn picture through the queue and the engine.

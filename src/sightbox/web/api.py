@@ -10,14 +10,7 @@ from flask import Blueprint, Response, current_app, request
 
 import sightbox
 from sightbox.classifier import Classifier
-from sightbox.errors import (
-    BackendError,
-    ClosedError,
-    ModelError,
-    ModelNotFoundError,
-    RequestError,
-    SightboxError,
-)
+from sightbox.errors import ModelError, ModelNotFoundError, RequestError
 from sightbox.machine import instruction_sets, processor_name
 from sightbox.schema import (
     Json,
@@ -38,14 +31,6 @@ ALL_LANGUAGES = "both"
 """The language that means "every one there is"."""
 
 api = Blueprint("api", __name__)
-
-
-class NotReadyError(SightboxError):
-    """The engine did not answer the test picture."""
-
-    code = "not_ready"
-    title = "The server is not ready"
-    status = 503
 
 
 @api.post("/v1/classify")
@@ -76,8 +61,7 @@ def models() -> Response:
     _only_known()
     service = current_service()
     loaded = service.classifier.card.name
-    names = sorted({*service.store.names(), loaded})
-    return _json({"default": loaded, "models": [_model_or_problem(name) for name in names]})
+    return _json({"default": loaded, "models": [_model_or_problem(name) for name in service.names]})
 
 
 @api.get("/v1/models/<name>")
@@ -148,12 +132,7 @@ def livez() -> Response:
 def readyz() -> Response:
     """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
     service = current_service()
-    if service.draining.is_set():
-        raise ClosedError("The server is stopping.")
-    try:
-        service.readiness.check(service.classifier)
-    except BackendError as error:
-        raise NotReadyError(f"The engine does not answer: {error.detail}") from error
+    service.check_ready()
     return _json({"status": "ready", "model": model_to_json(service.classifier.info)})
 
 
@@ -167,10 +146,9 @@ def _model(name: str) -> Json:
     loaded = service.classifier.card
     if name == loaded.name:
         return card_to_json(loaded) | {"loaded": True}
-    here = service.store.names()
-    found = service.store.find(name) if name in here else None
+    found = service.store.find(name) if name in service.names else None
     if found is None:
-        listed = ", ".join(sorted({*here, loaded.name}))
+        listed = ", ".join(service.names)
         raise ModelNotFoundError(f"There is no model {name!r}.", f"Here are: {listed}.")
     return card_to_json(found.card) | {"loaded": False}
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flask import current_app
 
 from sightbox.classifier import Classifier
+from sightbox.errors import BackendError, ClosedError, ModelNotFoundError, SightboxError
 from sightbox.settings import Settings
 from sightbox.store import Store
 
@@ -15,6 +17,14 @@ _KEY = "sightbox"
 
 READY_SECONDS = 1.0
 """How long one proof that the engine answers is good for: probes need no token, but cost a run."""
+
+
+class NotReadyError(SightboxError):
+    """The engine did not answer the test picture."""
+
+    code = "not_ready"
+    title = "The server is not ready"
+    status = 503
 
 
 class Readiness:
@@ -58,6 +68,48 @@ class Service:
     store: Store
     readiness: Readiness = field(default_factory=Readiness)
     draining: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the models that answer now."""
+        return (self.classifier.card.name,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the models that are here, loaded or not, sorted."""
+        return tuple(sorted({*self.store.names(), *self.loaded}))
+
+    @contextmanager
+    def using(self, name: str | None, variant: str | None = None) -> Iterator[Classifier]:
+        """Gives the classifier of a model for as long as the block runs.
+
+        Args:
+            name: Name of the model; the default one when None.
+            variant: Variant of the model; the loaded one when None.
+
+        Raises:
+            ModelNotFoundError: The model is not loaded, or not in this variant.
+        """
+        loaded = self.classifier.info
+        if name not in {None, loaded.name} or variant not in {None, loaded.variant}:
+            raise ModelNotFoundError(
+                f"The model {name!r} is not loaded.", f"This server answers with {loaded.name}."
+            )
+        yield self.classifier
+
+    def check_ready(self) -> None:
+        """Proves that the server answers pictures.
+
+        Raises:
+            ClosedError: The server is stopping.
+            NotReadyError: The engine fails.
+        """
+        if self.draining.is_set():
+            raise ClosedError("The server is stopping.")
+        try:
+            self.readiness.check(self.classifier)
+        except BackendError as error:
+            raise NotReadyError(f"The engine does not answer: {error.detail}") from error
 
 
 def current_service() -> Service:
