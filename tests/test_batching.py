@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -146,6 +147,20 @@ def test_full_queue_refuses_at_once() -> None:
                 with pytest.raises(QueueFullError, match="2 pictures wait already"):
                     batcher.ask(picture(9))
                 gate.go_on.set()
+
+
+def test_call_that_nobody_waits_for_is_not_computed() -> None:
+    gate = Gate()
+    with batching(gate) as batcher, ThreadPoolExecutor(1) as pool:
+        gate.armed = True
+        with asking(batcher, range(1)):
+            gate.inside.wait()
+            call = pool.submit(batcher.ask, picture(1), abandoned=lambda: True)
+            wait_for_depth(batcher, 1)
+            gate.go_on.set()
+        with pytest.raises(DeadlineError, match="Nobody waits"):
+            call.result()
+    assert sum(gate.batches) == 2, "the proof and the first picture"
 
 
 def test_call_whose_time_is_over_is_not_computed() -> None:

@@ -187,7 +187,7 @@ def test_error_of_the_iterable_comes_after_the_answers_to_what_it_gave(
 def test_endless_and_impossible_files_are_image_errors(
     dummy: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sightbox.classifier.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("sightbox.pictures.MAX_FILE_BYTES", 1000)
     (tmp_path / "edge").write_bytes(b"x" * 1000)
     (tmp_path / "above").write_bytes(b"x" * 1001)
     with pytest.raises(ImageFormatError):
@@ -292,9 +292,8 @@ def test_logits_and_accuracy_over_the_labelled_photos(
     for name, logits, target in zip(
         reference["names"], reference["logits"], reference["target"], strict=True
     ):
-        image = classifier._decode(shared_photos / str(name))
-        pixels = prepare(image.pixels, classifier.card.recipe)
-        ours = classifier._run(pixels[None])[0]
+        pixels = classifier.prepare(shared_photos / str(name)).pixels
+        ours = classifier.infer(pixels[None])[0].logits
         largest = max(largest, float(np.abs(ours - logits).max()))
         hits += int(ours.argmax()) == int(target)
     assert largest <= 1e-3

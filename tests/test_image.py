@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from sightbox.errors import ImageError, ImageFormatError
-from sightbox.image import DecodedImage, ImageLimits, array_to_image, decode_image, to_rgb
+from sightbox.image import DecodedImage, ImageLimits, decode_image
+from sightbox.upright import array_to_image, to_rgb
 
 ALL = ImageLimits(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0)

@@ -24,7 +24,7 @@ LAYERS = {
         "atomicfile",
         "__init__",
     ),  # __init__: the version
-    1: ("image", "preprocessing", "labels", "prediction", "drawing"),
+    1: ("upright", "image", "preprocessing", "labels", "prediction", "drawing"),
     2: (
         "safetensors",
         "checkpoint",
@@ -39,6 +39,7 @@ LAYERS = {
         "agreement",
         "quantization",
         "plan",
+        "pictures",
     ),
     3: ("batching", "classifier"),
     4: ("tuning",),

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving import ask, assert_problem, serving
+from serving import ask, assert_problem, connect, hear, serving
+from serving import running as running_app
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
@@ -237,15 +238,42 @@ def test_stalled_uploads_do_not_block_others(dummy: Classifier, cat: bytes) -> N
             connection.close()
 
 
+def _posted(picture: bytes) -> bytes:
+    fields = ("POST /v1/classify HTTP/1.1", "Host: localhost", f"Content-Length: {len(picture)}")
+    return "\r\n".join((*fields, "", "")).encode() + picture
+
+
 def test_client_that_goes_away_does_no_harm(dummy: Classifier, cat: bytes) -> None:
     with serving(dummy) as url:
-        address = urlsplit(url)
-        fields = ("POST /v1/classify HTTP/1.1", "Host: localhost", f"Content-Length: {len(cat)}")
-        head = "\r\n".join((*fields, "", ""))
         for _ in range(20):
-            with socket.create_connection((address.hostname, address.port)) as connection:
-                connection.sendall(head.encode() + cat)
+            with connect(url) as connection:
+                connection.sendall(_posted(cat))
         assert ask(url, "/v1/classify", cat)[0] == 200
+
+
+def test_picture_of_a_client_that_is_gone_is_not_computed(home: Path, cat: bytes) -> None:
+    inside, go_on, batches = threading.Event(), threading.Event(), []
+
+    def hold(images: Pixels) -> None:
+        batches.append(len(images))
+        if len(batches) == 2:  # the first is the proof
+            inside.set()
+            go_on.wait()
+
+    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+        settings = load_settings(port=0)
+        with running_app(create_app(classifier, settings), settings) as server:
+            with connect(server.url) as stays:
+                stays.sendall(_posted(cat))
+                inside.wait()
+                with connect(server.url) as goes:
+                    goes.sendall(_posted(cat))
+                    while classifier._batcher.depth < 1:
+                        pass
+                go_on.set()
+                assert hear(stays)[0] == 200
+            assert ask(server.url, "/v1/classify", cat)[0] == 200
+    assert batches == [1, 1, 1]
 
 
 def test_uploads_never_touch_the_disk(

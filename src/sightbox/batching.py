@@ -57,6 +57,7 @@ class Answer:
 class _Call:
     pixels: Pixels
     deadline: float | None
+    abandoned: Callable[[], bool]
     future: Future[Answer] = field(default_factory=Future)
     asked: float = field(default_factory=time.perf_counter)
 
@@ -105,12 +106,18 @@ class Batcher:
         """Number of calls that wait."""
         return len(self._waiting)
 
-    def ask(self, pixels: Pixels, timeout: float | None = None) -> Answer:
+    def ask(
+        self,
+        pixels: Pixels,
+        timeout: float | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         """Waits for the answer to one picture.
 
         Args:
             pixels: uint8 [H, W, 3].
             timeout: Seconds after which the call is given up before it is computed.
+            abandoned: Tells whether nobody wants the answer any more; asked when the turn comes.
 
         Raises:
             QueueFullError: Too many calls wait already.
@@ -118,14 +125,20 @@ class Batcher:
             BackendError: The engine failed.
             ClosedError: The batcher is closed.
         """
-        return self.ask_all([pixels], timeout)[0]
+        return self.ask_all([pixels], timeout, abandoned)[0]
 
-    def ask_all(self, pictures: Sequence[Pixels], timeout: float | None = None) -> list[Answer]:
+    def ask_all(
+        self,
+        pictures: Sequence[Pixels],
+        timeout: float | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> list[Answer]:
         """Waits for the answers to several pictures, which enter the queue together or not at all.
 
         Args:
             pictures: Each uint8 [H, W, 3].
             timeout: See `ask`.
+            abandoned: See `ask`.
 
         Raises:
             QueueFullError: The queue has no room for all of them.
@@ -134,7 +147,7 @@ class Batcher:
             ClosedError: The batcher is closed.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        calls = [_Call(pixels, deadline) for pixels in pictures]
+        calls = [_Call(pixels, deadline, abandoned) for pixels in pictures]
         self._submit(calls)
         try:
             return [call.future.result() for call in calls]
@@ -279,6 +292,9 @@ def _is_wanted(call: _Call) -> bool:
         return False
     if call.deadline is not None and time.monotonic() > call.deadline:
         call.future.set_exception(DeadlineError("The time was over before the turn came."))
+        return False
+    if call.abandoned():
+        call.future.set_exception(DeadlineError("Nobody waits for the answer any more."))
         return False
     return True
 

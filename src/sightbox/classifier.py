@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -13,25 +13,16 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sightbox.backends import Backend, create_backend
 from sightbox.batching import Answer, Batcher
-from sightbox.errors import ImageError, RequestError, SightboxError
-from sightbox.image import (
-    DEFAULT_LIMITS,
-    DecodedImage,
-    ImageLimits,
-    array_to_image,
-    decode_image,
-    to_rgb,
-    turn_upright,
-)
+from sightbox.errors import RequestError, SightboxError
+from sightbox.image import DEFAULT_LIMITS, ImageLimits
 from sightbox.machine import usable_cores
 from sightbox.model import Card
+from sightbox.pictures import Picture, PreparedPicture, prepare_picture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
-    ImageInfo,
     ModelInfo,
     Prediction,
     Score,
@@ -41,36 +32,11 @@ from sightbox.prediction import (
 from sightbox.prediction import (
     top_k as best_indices,
 )
-from sightbox.preprocessing import prepare
+from sightbox.preprocessing import check_preprocessing
 from sightbox.store import Store
-
-MAX_FILE_BYTES = 256 * 1024**2
-"""Largest file that is read, in bytes: a 50-megapixel PNG without compression has 150 MB."""
 
 Result = Prediction | SightboxError
 """What one picture of many gives."""
-
-Picture = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image
-"""What can be classified: a path, an encoded file, an array, or a Pillow image."""
-
-
-@dataclass(frozen=True)
-class PreparedPicture:
-    """A picture that is ready for the engine.
-
-    Attributes:
-        pixels: What the model reads, uint8 [H, W, 3].
-        image: The picture as it was seen.
-        waited: Seconds until a core was free for it.
-        decoding: Seconds that decoding took.
-        preprocessing: Seconds that resizing and cropping took.
-    """
-
-    pixels: NDArray[np.uint8]
-    image: ImageInfo
-    waited: float
-    decoding: float
-    preprocessing: float
 
 
 class Classifier:
@@ -91,6 +57,8 @@ class Classifier:
             to be chosen by measurement, 0 to 1.
         queue_size: Most pictures that may wait for the engine.
         limits: Which pictures are accepted.
+        preprocessing: How pictures are prepared: ``exact`` as the card says, or ``fast`` or
+            ``nearest``, which take less time and change the answer a little.
 
     What is not given of backend, variant, threads, streams and max_batch is as `sightbox tune`
     measured it fastest here; where it was not run, ONNX Runtime computes the exact answer with all
@@ -122,12 +90,14 @@ class Classifier:
         least_agreement: float = 0.97,
         queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
+        preprocessing: str = "exact",
     ) -> None:
         store = Store(None if home is None else Path(home))
         opened = store.open(model)
         self.card = opened.card
         self.labels = self.card.load_labels(store.home / "labels")
         self.limits = limits
+        self.preprocessing = check_preprocessing(preprocessing)
         own = None if backend is None or isinstance(backend, str) else backend
         self.plan = choose(
             opened,
@@ -170,6 +140,8 @@ class Classifier:
         top_k: int = 5,
         min_score: float = 0.0,
         timeout: float | None = None,
+        preprocessing: str | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> Prediction:
         """Says what one picture shows.
 
@@ -179,19 +151,21 @@ class Classifier:
             top_k: At most this many classes, at least 1.
             min_score: Only classes with at least this probability, 0..1.
             timeout: Seconds that the picture may wait for the engine; without end when None.
+            preprocessing: ``exact``, ``fast`` or ``nearest``; the classifier's when not given.
+            abandoned: Tells whether nobody wants the answer any more: then it is not computed.
 
         Raises:
             ImageError: The picture cannot be read.
             RequestError: `top_k` or `min_score` is out of range, or the picture of a wrong type.
             QueueFullError: Too many pictures wait already.
-            DeadlineError: The time was over before the engine took the picture.
+            DeadlineError: The time was over before the engine took the picture, or it is abandoned.
             BackendError: The engine failed.
             ClosedError: The classifier is closed.
         """
         _check_range(top_k, min_score)
         asked = perf_counter()
-        prepared = self.prepare(picture)
-        answer = self._batcher.ask(prepared.pixels, timeout)
+        prepared = self.prepare(picture, preprocessing)
+        answer = self._batcher.ask(prepared.pixels, timeout, abandoned)
         scores = self._scores(answer.logits, top_k, min_score)
         timings = Timings(
             decode=1000 * prepared.decoding,
@@ -203,7 +177,12 @@ class Classifier:
         return Prediction(self.info, scores, timings, prepared.image)
 
     def classify_many(
-        self, pictures: Iterable[Picture], *, top_k: int = 5, min_score: float = 0.0
+        self,
+        pictures: Iterable[Picture],
+        *,
+        top_k: int = 5,
+        min_score: float = 0.0,
+        preprocessing: str | None = None,
     ) -> Iterator[Result]:
         """Says what each of many pictures shows, in their order, as they become ready.
 
@@ -216,34 +195,39 @@ class Classifier:
             pictures: The pictures; may be endless.
             top_k: See `classify`.
             min_score: See `classify`.
+            preprocessing: See `classify`.
 
         Raises:
-            RequestError: `top_k` or `min_score` is out of range.
+            RequestError: `top_k` or `min_score` is out of range, or `preprocessing` unknown.
         """
         _check_range(top_k, min_score)
-        one = partial(self._classify_or_error, top_k=top_k, min_score=min_score)
+        check_preprocessing(preprocessing or self.preprocessing)
+        one = partial(
+            self._classify_or_error,
+            top_k=top_k,
+            min_score=min_score,
+            preprocessing=preprocessing,
+        )
         return _ordered(one, pictures, workers=usable_cores() + 1)
 
-    def prepare(self, picture: Picture) -> PreparedPicture:
+    def prepare(self, picture: Picture, preprocessing: str | None = None) -> PreparedPicture:
         """Decodes one picture and makes it into the pixels that `infer` takes.
 
         Args:
             picture: See `classify`.
+            preprocessing: See `classify`.
 
         Raises:
             ImageError: The picture cannot be read.
-            RequestError: The picture is of a wrong type.
+            RequestError: The picture is of a wrong type, or `preprocessing` unknown.
         """
+        mode = check_preprocessing(preprocessing or self.preprocessing)
         asked = perf_counter()
         # As many at once as there are cores: more would only take the processor from the engine.
         with self._decoding:
-            start = perf_counter()
-            image = self._decode(picture)
-            decoded = perf_counter()
-            pixels = prepare(image.pixels, self.card.recipe)
-            prepared = perf_counter()
-        seen = ImageInfo(image.width, image.height, image.format or None)
-        return PreparedPicture(pixels, seen, start - asked, decoded - start, prepared - decoded)
+            waited = perf_counter() - asked
+            prepared = prepare_picture(picture, self.card.recipe, self.limits, mode)
+        return replace(prepared, waited=waited)
 
     def infer(self, batch: NDArray[np.uint8], *, timeout: float | None = None) -> list[Answer]:
         """Gives the logits of pictures that are prepared already.
@@ -298,21 +282,6 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _decode(self, picture: Picture) -> DecodedImage:
-        if isinstance(picture, str | Path):
-            return decode_image(_read_file(Path(picture)), self.limits)
-        if isinstance(picture, bytes | bytearray | memoryview):
-            return decode_image(picture, self.limits)
-        if isinstance(picture, np.ndarray):
-            picture = array_to_image(picture)
-        if not isinstance(picture, Image.Image):
-            raise RequestError(
-                f"A {type(picture).__name__} is no picture.",
-                "Give a path, bytes, a uint8 array or a Pillow image.",
-            )
-        pixels = to_rgb(turn_upright(picture))
-        return DecodedImage(pixels, picture.format or "", *pixels.size)
-
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.run(batch)["logits"]
 
@@ -329,9 +298,17 @@ class Classifier:
             if probabilities[index] >= min_score
         )
 
-    def _classify_or_error(self, picture: Picture, top_k: int, min_score: float) -> Result:
+    def _classify_or_error(
+        self,
+        picture: Picture,
+        top_k: int,
+        min_score: float,
+        preprocessing: str | None,
+    ) -> Result:
         try:
-            return self.classify(picture, top_k=top_k, min_score=min_score)
+            return self.classify(
+                picture, top_k=top_k, min_score=min_score, preprocessing=preprocessing
+            )
         except SightboxError as error:
             return error
 
@@ -355,23 +332,6 @@ def _ordered(
             raise failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        # Not `stat`: devices and pipes say 0 bytes and may never end.
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        # A ValueError is what `open` makes of a name with a NUL character.
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"The file cannot be read: {reason}.") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ImageError(
-            f"The file has more than {MAX_FILE_BYTES:,} bytes, which is the limit.",
-            "Is it a picture?",
-        )
-    return content
 
 
 def _test_picture(card: Card) -> NDArray[np.uint8]:

@@ -9,14 +9,8 @@ Everything here runs before a picture is queued, so that a damaged or hostile up
 
 import io
 import re
-import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -29,6 +23,7 @@ from PIL import (
 )
 
 from sightbox.errors import ImageError, ImageFormatError, ImageTooLargeError
+from sightbox.upright import lies_on_its_side, pillow_errors, to_rgb, turn_upright
 
 #: Longest side, px: what a JPEG can state (ITU-T T.81, B.2.2). A picture of 1 x 50,000,000 is
 #: within the pixel limit, and yet resizing it would take gigabytes.
@@ -71,8 +66,8 @@ class DecodedImage:
     Attributes:
         pixels: Mode RGB, upright, without metadata.
         format: One of the names in `ImageLimits.formats`.
-        width: Of the upright picture, px.
-        height: Of the upright picture, px.
+        width: Of the upright picture at its full size, px.
+        height: Of the same, px.
     """
 
     pixels: Image.Image
@@ -82,9 +77,17 @@ class DecodedImage:
 
 
 def decode_image(
-    data: bytes | bytearray | memoryview, limits: ImageLimits = DEFAULT_LIMITS
+    data: bytes | bytearray | memoryview,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    least_side: int | None = None,
 ) -> DecodedImage:
     """Decodes one picture; of an animation, the first frame alone.
+
+    Args:
+        data: The bytes of the file.
+        limits: What is accepted.
+        least_side: What the short side must keep, px, where a JPEG may be decoded at a half, a
+            quarter or an eighth of its size, which takes less time. None decodes at full size.
 
     Raises:
         ImageFormatError: The format is unknown or not among ``limits.formats``.
@@ -93,68 +96,19 @@ def decode_image(
     """
     data = bytes(data)
     kind = _allowed_format(data, limits)
-    with _pillow_errors(f"The {_NAMES.get(kind, kind)} picture is damaged or cut short"):
+    with pillow_errors(f"The {_NAMES.get(kind, kind)} picture is damaged or cut short"):
         image = _open(data, kind, limits)
+        size = image.size
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))
         image.load()
+        width, height = reversed(size) if lies_on_its_side(image) else size
         pixels = to_rgb(turn_upright(image))
     if isinstance(pixels, TiffImagePlugin.TiffImageFile):
         # Its tags live outside `info`, and only a copy leaves them behind.
         pixels = pixels.copy()
     pixels.info = {}
-    return DecodedImage(pixels, kind, pixels.width, pixels.height)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a picture of any Pillow mode to RGB; returns it unchanged where it is RGB already.
-
-    Opaque 8-bit pictures give what ``convert("RGB")`` gives; colour profiles are ignored, as in
-    torchvision. What is transparent shows white. Of 16-bit grey the upper byte counts, as Pillow
-    has it for 16-bit colour. Floats (mode F) are clipped to 0..255.
-
-    Raises:
-        ImageError: The picture is empty, or its pixels cannot be read.
-    """
-    if 0 in image.size:
-        raise ImageError(f"The picture is empty: {image.width} x {image.height} pixels.")
-    with _pillow_errors("The picture's pixels cannot be read"):
-        image.load()
-        if image.mode.startswith("I"):
-            image = _to_8_bits(image)
-        if image.mode == "La":  # Pillow converts it to nothing else
-            image = image.convert("LA")
-        if image.has_transparency_data:
-            return _over_white(image.convert("RGBA"))
-        return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def turn_upright(image: Image.Image) -> Image.Image:
-    """Turns a picture as its EXIF orientation asks; returns it unchanged where nothing is asked.
-
-    Broken metadata asks for nothing.
-
-    Raises:
-        ImageError: The picture's pixels cannot be read.
-    """
-    with _pillow_errors("The picture's pixels cannot be read"):
-        image.load()  # EXIF may come after the pixels
-        turn = _TURNS.get(_orientation(image.info.get("exif")))
-        return image if turn is None else image.transpose(turn)
-
-
-def array_to_image(array: npt.NDArray[np.uint8]) -> Image.Image:
-    """Makes an RGB picture of a uint8 array: ``[H, W, 3]``, ``[H, W]`` grey, ``[H, W, 4]`` RGBA.
-
-    Raises:
-        ImageError: The array has another type or shape, or is empty.
-    """
-    known_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
-    if array.dtype != np.uint8 or not known_shape or array.size == 0:
-        raise ImageError(
-            f"The array is {array.dtype} with the shape {list(array.shape)}.",
-            "Give uint8 with the shape [H, W, 3] (RGB), [H, W, 4] (RGBA) or [H, W] (grey), "
-            "values 0 to 255.",
-        )
-    return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    return DecodedImage(pixels, kind, width, height)
 
 
 class _Source(io.BytesIO):
@@ -246,85 +200,7 @@ def _scans(data: bytes, start: int) -> int:
     return count
 
 
-@contextmanager
-def _pillow_errors(what: str) -> Iterator[None]:
-    """Turns what Pillow raises on bad bytes into an `ImageError` that starts with ``what``."""
-    try:
-        yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise ImageTooLargeError(
-            "The picture is too large to decode.", "Make it smaller."
-        ) from error
-    except _PILLOW_ERRORS as error:
-        raise ImageError(f"{what}: {error or type(error).__name__}.", _SEND_AGAIN) from error
-
-
-# From reading Pillow and from fuzzing. Warnings are raised only where the process asks for that.
-_PILLOW_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
-_SEND_AGAIN = "Check that the picture opens elsewhere, and send the whole file again."
 _SAVE_AGAIN = "Open it in an image program and save it again as JPEG or PNG."
-
-# EXIF 3.0, 4.6.5.1.6: where row 0 and column 0 of the stored picture are, values 2 to 8.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _orientation(exif: object) -> int:
-    """Reads tag 274 from the first directory of EXIF bytes (TIFF 6.0, section 2); 1 if absent.
-
-    Pillow's own reading would decode all other tags too, and warn about damaged ones.
-    """
-    tiff = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
-    if not order:
-        return 1
-    with suppress(struct.error):
-        (start,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", tiff, entry)
-            if tag == 274:
-                # Type 3 is a 16-bit number, as the standard asks; some writers use 32 bits.
-                form = order + ("H" if kind == 3 else "I")
-                return int(struct.unpack_from(form, tiff, entry + 8)[0])
-    return 1
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Keeps the upper byte of 16-bit grey, and its one transparent value, if any."""
-    values = np.asarray(image).clip(0, 0xFFFF)
-    grey = Image.fromarray((values >> 8).astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-    return grey
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image)
-    return white
-
 
 # Offset, bytes there, name; the first match counts.
 _SIGNATURES: tuple[tuple[int, bytes | tuple[bytes, ...], str], ...] = (

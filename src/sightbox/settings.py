@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     min_score: float = Field(
         0.0, ge=0, le=1, description="Least probability of a class that an answer names."
     )
+    preprocessing: Literal["exact", "fast", "nearest"] = Field(
+        "exact",
+        description="How a picture is made into pixels: `exact` as torchvision does it, `fast` or "
+        "`nearest` in less time and with answers that differ a little.",
+    )
     max_megapixels: float = Field(
         50.0,
         gt=0,

@@ -6,8 +6,9 @@ from typing import Any
 
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
-from sightbox.classifier import Classifier, Picture
+from sightbox.classifier import Classifier
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
+from sightbox.pictures import Picture
 from sightbox.prediction import Prediction
 
 PATIENCE_S = 20

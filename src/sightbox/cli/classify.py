@@ -90,6 +90,7 @@ def open_classifier(settings: Settings) -> Classifier:
             least_agreement=settings.least_agreement,
             queue_size=settings.queue_size,
             limits=limits,
+            preprocessing=settings.preprocessing,
         )
 
 

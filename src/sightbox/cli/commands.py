@@ -44,18 +44,22 @@ MinScoreOption = Annotated[
         show_default="0",
     ),
 ]
-ExactOption = Annotated[
-    bool, typer.Option("--exact", help="The exact answer: the same as --variant fp32.")
+ExactOption = Annotated[bool, typer.Option("--exact", help="The exact answer, whatever was tuned.")]
+PreprocessingOption = Annotated[
+    str | None, typer.Option(help="exact, or for speed fast or nearest.", show_default="exact")
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads of the engine.", show_default="as tuned")
 ]
 
 
-def _variant(given: str | None, *, exact: bool) -> str | None:
-    if exact and given not in {None, EXACT}:
-        raise RequestError(f"--exact and --variant {given} exclude each other.")
-    return EXACT if exact else given
+def _exactness(variant: str | None, preprocessing: str | None, *, exact: bool) -> dict[str, object]:
+    """Returns the settings that decide how exact the answer is."""
+    if not exact:
+        return {"variant": variant, "preprocessing": preprocessing}
+    if (variant or EXACT, preprocessing or "exact") != (EXACT, "exact"):
+        raise RequestError("--exact excludes another --variant and another --preprocessing.")
+    return {"variant": EXACT, "preprocessing": "exact"}
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,6 +99,7 @@ def classify(
     backend: BackendOption = None,
     variant: VariantOption = None,
     exact: ExactOption = False,
+    preprocessing: PreprocessingOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Say what pictures show.
@@ -123,7 +128,7 @@ def classify(
                 "min_score": min_score,
                 "model": model,
                 "backend": backend,
-                "variant": _variant(variant, exact=exact),
+                **_exactness(variant, preprocessing, exact=exact),
                 "threads": threads,
             },
         )
@@ -138,6 +143,7 @@ def serve(
     backend: BackendOption = None,
     variant: VariantOption = None,
     exact: ExactOption = False,
+    preprocessing: PreprocessingOption = None,
     threads: ThreadsOption = None,
     insecure: Annotated[
         bool | None,
@@ -166,7 +172,7 @@ def serve(
         "port": port,
         "model": model,
         "backend": backend,
-        "variant": _variant(variant, exact=exact),
+        **_exactness(variant, preprocessing, exact=exact),
         "threads": threads,
         "insecure": insecure,
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
-from sightbox.classifier import MAX_FILE_BYTES
 from sightbox.errors import ImageError, RequestError
+from sightbox.pictures import MAX_FILE_BYTES
 
 STDIN = "-"
 

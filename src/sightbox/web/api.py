@@ -21,7 +21,7 @@ from sightbox.schema import (
     result_to_json,
 )
 from sightbox.web.forms import read_pictures
-from sightbox.web.service import Service, current_service
+from sightbox.web.service import CLIENT_GONE, Service, current_service
 
 BYTES_PER_MB = 1_000_000
 
@@ -37,21 +37,29 @@ api = Blueprint("api", __name__)
 def classify() -> Response:
     """Classifies a raw body (one object), or the `image` parts of a form (a list of results)."""
     service = current_service()
-    _only_known("top_k", "lang", "model", "min_score")
+    _only_known("top_k", "lang", "model", "min_score", "preprocessing")
     _check_model(request.args.get("model"), service)
     languages = _languages(request.args.get("lang"), service.classifier)
     top_k = _number("top_k", int, service.settings.top_k)
     min_score = _number("min_score", float, service.settings.min_score)
+    preprocessing = request.args.get("preprocessing")
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
         answer = service.classifier.classify(
-            body, top_k=top_k, min_score=min_score, timeout=service.settings.max_wait
+            body,
+            top_k=top_k,
+            min_score=min_score,
+            timeout=service.settings.max_wait,
+            preprocessing=preprocessing,
+            abandoned=request.environ.get(CLIENT_GONE, lambda: False),
         )
         return _json(prediction_to_json(answer, languages))
     boundary = request.mimetype_params.get("boundary", "")
     pictures = read_pictures(request.stream, boundary, service.settings.max_parts)
-    results = service.classifier.classify_many(pictures, top_k=top_k, min_score=min_score)
+    results = service.classifier.classify_many(
+        pictures, top_k=top_k, min_score=min_score, preprocessing=preprocessing
+    )
     return _json({"results": [result_to_json(result, languages) for result in results]})
 
 

@@ -29,7 +29,7 @@ from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
 from sightbox.web.guard import HEADERS, check_token
 from sightbox.web.listening import listen
 from sightbox.web.problems import body_too_large, problem_response
-from sightbox.web.service import Service
+from sightbox.web.service import CLIENT_GONE, Service
 
 MAX_HEADER_BYTES = 16_384
 """Most bytes of a request's head: browsers send about 1,000 without cookies."""
@@ -58,6 +58,11 @@ logger = logging.getLogger(__name__)
 
 class Task(WSGITask):
     """A request; while the server stops, its connection closes with the answer."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Returns what the application knows of the request."""
+        environment: dict[str, Any] = super().get_environment()
+        return environment | {CLIENT_GONE: self.channel.is_abandoned}
 
     def execute(self) -> None:
         """Runs the application."""
@@ -191,6 +196,20 @@ class Channel(HTTPChannel):
     def busy(self) -> bool:
         """Whether a request is being received or worked on, or an answer being sent."""
         return bool(self.requests or self.request is not None or self.total_outbufs_len)
+
+    def is_abandoned(self) -> bool:
+        """Tells whether the client has closed the connection, or its half of it.
+
+        Waitress does not look while a request is worked on: a channel that it closes would no
+        longer count what it holds.
+        """
+        try:
+            # Waitress' sockets never wait.
+            return len(self.socket.recv(1, socket.MSG_PEEK)) == 0
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def readable(self) -> bool:
         """Whether to read."""

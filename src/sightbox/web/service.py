@@ -15,6 +15,9 @@ from sightbox.store import Store
 
 _KEY = "sightbox"
 
+CLIENT_GONE = "sightbox.client_gone"
+"""The key in the WSGI environment of what tells whether the client has gone away."""
+
 READY_SECONDS = 1.0
 """How long one proof that the engine answers is good for: probes need no token, but cost a run."""
 
