@@ -100,7 +100,8 @@ def _with_int8(store: Store, model: Model, calibration: int) -> Model:
         backend.load(draft, usable_cores(), variant)
         answers.append(backend.run(pictures)["logits"])
         backend.close()
-    return store.add_variant(model, INT8, graph, compare(*answers).to_json())
+    exact, fast = answers
+    return store.add_variant(model, INT8, graph, compare(exact, fast).to_json())
 
 
 def pixels(model: Model, count: int) -> Pixels:

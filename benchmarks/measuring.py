@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +34,7 @@ PACKAGES = (
 
 Json = dict[str, Any]
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def machine() -> Json:
