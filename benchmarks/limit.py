@@ -113,7 +113,7 @@ def _rate(steps: list[Callable[[], int]], seconds: float) -> float:
     def run(number: int) -> None:
         ready.wait()
         start, done = perf_counter(), 0
-        while perf_counter() - start < seconds:
+        while not done or perf_counter() - start < seconds:
             done += steps[number]()
         rates[number] = done / (perf_counter() - start)
 

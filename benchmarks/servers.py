@@ -16,6 +16,7 @@ from socket import socket
 import psutil
 
 from sightbox.model import Model
+from sightbox.settings import PREFIX
 
 HERE = Path(__file__).parent
 LONGEST_START = 120.0
@@ -58,15 +59,19 @@ class Contestant:
 def sightbox(settings: str, home: Path, model: Model) -> Contestant:
     """Returns Sightbox with settings such as ``backend=openvino variant=int8``."""
     chosen = dict(word.split("=", 1) for word in settings.split())
+    # Instead of the user's own, whose settings would take part.
+    config = home / "sightbox.toml"
+    config.touch()
     return Contestant(
         f"Sightbox {settings}".strip(),
         "sightbox",
         "/v1/classify",
         ("serve",),
         {
+            "SIGHTBOX_CONFIG": str(config),
             "SIGHTBOX_HOME": str(home),
             "SIGHTBOX_MODEL": model.card.name,
-            **{f"SIGHTBOX_{name.upper()}": value for name, value in chosen.items()},
+            **{f"{PREFIX}{name.upper()}": value for name, value in chosen.items()},
         },
         ("openvino",) if chosen.get("backend") == "openvino" else (),
         exact=chosen.get("variant", "fp32") == "fp32",
@@ -126,7 +131,8 @@ def running(contestant: Contestant, photo: bytes) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # The rivals' ONNX Runtime must send no usage data either.
-    environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1"} | dict(contestant.environment)
+    environment = {name: value for name, value in os.environ.items() if PREFIX not in name}
+    environment |= {"ORT_DISABLE_TELEMETRY": "1"} | dict(contestant.environment)
     command = [sys.executable, "-m", contestant.module, *contestant.arguments, "--port", str(port)]
     start = time.perf_counter()
     with subprocess.Popen(
