@@ -21,7 +21,7 @@ from material import arguments, pixels, prepared
 from measuring import Json, figures, keep, machine, ratio, show, told
 from rich.progress import track
 
-from sightbox.backends import Backend
+from sightbox.backends import Backend, create_backend
 from sightbox.errors import SightboxError
 from sightbox.machine import usable_cores
 from sightbox.store import Store
@@ -151,8 +151,11 @@ def _serve(
     absent: dict[str, str] = {}
     for row in rows:
         try:
-            module = import_module(f"sightbox.backends.{row.backend}")
-            backend = module.create(**dict(row.options))
+            if row.options:
+                torch = import_module("sightbox.backends.pytorch")
+                backend = torch.PyTorchBackend(**dict(row.options))
+            else:
+                backend = create_backend(row.backend)
             backend.load(model, threads, row.variant)
             backends[row.name] = backend
         except (ModuleNotFoundError, SightboxError) as error:

@@ -45,6 +45,11 @@ PIXEL_TIPS = (
 )
 
 
+FEWEST_ROUNDS = 3
+IDLE = 0.5
+"""Rounds and load average beyond which the page says that a run is no result."""
+
+
 def main() -> None:
     """Renews page and picture."""
     parser = argparse.ArgumentParser()
@@ -120,19 +125,24 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _machine(engines: Json, service: Json) -> str:
     card = service["machine"]
-    sets = ", ".join(card["instruction_sets"]) or "no vector sets that are told"
+    sets = ", ".join(card["instruction_sets"]) or "vector sets unknown"
+    quota = told(card["cpu_quota"], "g") if card["cpu_quota"] else "none"
     packages = ", ".join(f"{name} {number}" for name, number in card["packages"].items())
-    loads = " and ".join(
-        told(r["machine"]["load_average"] and r["machine"]["load_average"][0], ".2f")
-        for r in (engines, service)
-    )
-    return (
+    rounds = [result["rounds"] for result in (engines, service)]
+    loads = [(result["machine"]["load_average"] or [0])[0] for result in (engines, service)]
+    text = (
         f"{card['date'][:10]}: {card['cores']} cores of {card['processor']} ({sets}), CPU quota "
-        f"{told(card['cpu_quota'], 'g')}, {card['system']}, Python {card['python']}. {packages}. "
-        f"Load average before the runs: {loads}. Network: {service['model']}; "
-        f"{service['rounds']} rounds of {service['seconds']:g} s a load, "
-        f"{engines['rounds']} rounds of the engines.\n"
+        f"{quota}, {card['system']}, Python {card['python']}, {packages}. Network: "
+        f"{service['model']}. Rounds of the engines {rounds[0]}, of the servers {rounds[1]}, "
+        f"{service['seconds']:g} s a load; load average before them {loads[0]:.2f} and "
+        f"{loads[1]:.2f}.\n"
     )
+    if min(rounds) < FEWEST_ROUNDS or max(loads) > IDLE:
+        text += (
+            "\n**The run was short, or the machine was busy with other work: these figures show "
+            "that the benchmarks run, and are no result.**\n"
+        )
+    return text
 
 
 def _request(ours: Sequence[Json]) -> str:

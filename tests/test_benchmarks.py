@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -57,8 +57,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
     return folder
 
 
-def _read(results: Path, name: str) -> Any:
-    return json.loads((results / name).read_text("utf-8"))
+def _read(results: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((results / name).read_text("utf-8"))
+    return found
 
 
 @pytest.mark.parametrize("name", ["engines.json", "service.json"])
@@ -111,4 +112,4 @@ def test_report_writes_the_figures_between_the_markers(
     assert written.count("<!-- generated: ") == page.count("<!-- generated: ") == 7
     engine = _read(results, "engines.json")["rows"][0]
     assert f"| onnxruntime fp32 | {engine['images_per_second']:.1f} (1.00)" in written
-    ElementTree.parse(tmp_path / "request.svg")  # noqa: S314 - our own file
+    ET.parse(tmp_path / "request.svg")  # noqa: S314 - our own file
