@@ -27,6 +27,9 @@ Samples = dict[str, list[float]]
 SERVER_STAGES = ("decode", "preprocess", "queue", "infer")
 """What the server's own clock tells of a request."""
 
+SETTLING = 5
+"""Calls before those that count, and as many that count."""
+
 BATCH = 8
 """Pictures that are joined to a batch, to see what a new array for it costs."""
 
@@ -34,18 +37,14 @@ BATCH = 8
 def measure(classifier: Classifier, backend: Backend, photos: list[bytes], url: str) -> Samples:
     """Returns the samples of every stage, ms.
 
-    Each photo is classified three times in turn: by its parts directly, by the classifier, which
-    has the queue and a thread between them, and by the server. Of the first two each goes first
-    every second time.
+    Each photo is computed by the classifier, which has the queue and a thread in front of the
+    engine, by the engine directly, and by the server.
     """
     samples: Samples = {}
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc)
-    for number, photo in enumerate(photos):
-        before = _direct(classifier, backend, photo, samples) if number % 2 else None
-        total = classifier.classify(photo).timings_ms.total
-        direct = before or _direct(classifier, backend, photo, samples)
-        _add(samples, "handover", total - direct)
+    for photo in photos:
+        _hand_over(classifier, backend, photo, samples)
         _ask(connection, parts.path, photo, samples)
         _tips(classifier, photo, samples)
     connection.close()
@@ -64,14 +63,23 @@ def _timed(samples: Samples, name: str, work: Callable[[], Any]) -> tuple[float,
     return ms, found
 
 
-def _direct(classifier: Classifier, backend: Backend, photo: bytes, samples: Samples) -> float:
-    """Runs the parts without a queue, and returns the ms of all together."""
-    decode, image = _timed(samples, "direct decode", lambda: decode_image(photo).pixels)
-    resize, pixels = _timed(
-        samples, "direct resize", lambda: prepare(image, classifier.card.recipe)
-    )
-    infer, _ = _timed(samples, "direct infer", lambda: backend.run(pixels[None]))
-    return decode + resize + infer
+def _hand_over(classifier: Classifier, backend: Backend, photo: bytes, samples: Samples) -> None:
+    """Measures what the queue and its thread add to a call of the engine.
+
+    The calls of a kind come one after the other: after a change of the calling thread the engine's
+    own threads need a few calls to find their cores again.
+    """
+    batch = classifier.prepare(photo).pixels[None]
+    calls: dict[str, Callable[[], object]] = {
+        "queued infer": lambda: classifier.infer(batch),
+        "direct infer": lambda: backend.run(batch),
+    }
+    ms = {}
+    for name, call in calls.items():
+        for _ in range(SETTLING):
+            call()
+        ms[name] = statistics.median(_timed(samples, name, call)[0] for _ in range(SETTLING))
+    _add(samples, "handover", ms["queued infer"] - ms["direct infer"])
 
 
 def _tips(classifier: Classifier, photo: bytes, samples: Samples) -> None:

@@ -80,8 +80,8 @@ class OpenVinoBackend:
             _check(core, self._device, variant)
             device = _Device(core, self._device, self._config(threads, variant, streams))
             network = _Network(model, variant, device, streams, self._blobs(model))
-            network.form(_ONE)
-            network.form(_ANY)
+            for form in network.usual:
+                network.form(form)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO refuses {model.card.name}: {_reason(error)}") from error
         self._network, self.variant = network, variant
@@ -162,7 +162,12 @@ class _Compiled:
 
 
 class _Network:
-    """A network and those forms of it that were needed so far."""
+    """A network and those forms of it that were needed so far.
+
+    Attributes:
+        usual: The forms that are needed at once. One for a single picture is worth its 30 MB where
+            each batch has all threads; several streams are for those who want many answers.
+    """
 
     def __init__(
         self, model: Model, variant: str, device: _Device, streams: int, blobs: BlobFolder | None
@@ -171,6 +176,7 @@ class _Network:
         self._variant = variant
         self._device = device
         self._blobs = blobs if device.keeps() else None
+        self.usual = (_ONE, _ANY) if streams == 1 else (_ANY,)
         self._turns = threading.BoundedSemaphore(streams)
         self._compiling = threading.Lock()
         self._forms: dict[_Form, _Compiled] = {}
@@ -178,6 +184,8 @@ class _Network:
     def run(self, images: Pixels, outputs: Sequence[str]) -> Arrays:
         """Runs a batch when it is its turn."""
         form = _fitting(len(images), outputs)
+        if form is _ONE and form not in self.usual:
+            form = _ANY
         with self._turns:
             return self.form(form).run(images, outputs)
 
