@@ -89,7 +89,7 @@ def card_to_json(card: Card) -> Json:
     }
 
 
-def json_to_bytes(value: Json) -> bytes:
+def json_to_bytes(value: Json | list[Json]) -> bytes:
     """Returns JSON as the body of a response: one compact line of UTF-8.
 
     Escaped, a list of Chinese labels would be three times as large.

@@ -27,7 +27,7 @@ HEADERS = {
 }
 """Sent with every response."""
 
-PROBES = {"api.livez", "api.readyz"}
+PROBES = {"api.livez", "api.readyz", "open_inference.live", "open_inference.ready"}
 """What tells no more than whether the server works."""
 
 OPEN_ENDPOINTS = {"pages.index", "static", *PROBES}

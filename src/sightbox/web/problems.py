@@ -1,16 +1,26 @@
-"""Errors as problem details (RFC 9457): the one place where the native API spells them."""
+"""Errors as responses: the one place that builds them, whoever found the error.
+
+They are problem details (RFC 9457), but where a dialect has a form of its own.
+"""
 
 import logging
+from collections.abc import Callable
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sightbox.errors import BodyTooLargeError, SightboxError
 from sightbox.schema import Json, json_to_bytes, problem_to_json, status_to_json
+from sightbox.web.dialects import open_inference
 from sightbox.web.service import current_service
 
 MEDIA_TYPE = "application/problem+json"
 """RFC 9457, section 6.1."""
+
+DIALECTS: dict[str, Callable[[Json], Json]] = {
+    open_inference.PREFIX: open_inference.error_body,
+}
+"""Where the paths of a dialect begin, and what it makes of a problem detail."""
 
 MORE_HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -22,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def install(app: Flask) -> None:
-    """Makes every error of `app` a problem detail."""
+    """Makes every error of `app` a response that its route's clients can read."""
     app.register_error_handler(SightboxError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_bug)
@@ -36,14 +46,20 @@ def body_too_large(limit_mb: float) -> BodyTooLargeError:
     )
 
 
-def problem_response(problem: Json) -> tuple[int, dict[str, str], bytes]:
-    """Returns status, headers and body of the response that carries a problem detail."""
+def problem_response(problem: Json, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Returns status, headers and body of the response that carries a problem detail.
+
+    Args:
+        problem: The problem detail.
+        path: The path that was asked for; "" when it could not be read.
+    """
     status = problem["status"]
-    return (
-        status,
-        {"Content-Type": MEDIA_TYPE} | MORE_HEADERS.get(status, {}),
-        json_to_bytes(problem),
-    )
+    media_type, body = MEDIA_TYPE, problem
+    for prefix, spell in DIALECTS.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            media_type, body = "application/json", spell(problem)
+    headers = {"Content-Type": media_type} | MORE_HEADERS.get(status, {})
+    return status, headers, json_to_bytes(body)
 
 
 def _answer_error(error: SightboxError) -> Response:
@@ -62,7 +78,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 
 def _answer(problem: Json) -> Response:
-    status, headers, body = problem_response(problem)
+    status, headers, body = problem_response(problem, request.path)
     return Response(body, status, headers)
 
 

@@ -83,6 +83,7 @@ class Request(HTTPRequestParser):
     """A request as it comes in; one that cannot be answered is refused before its body is read."""
 
     error: SightboxError | WaitressError | None = None
+    path = ""
 
     def __init__(self, adj: Any, server: Any) -> None:  # noqa: ANN401 - waitress has no types
         super().__init__(adj)
@@ -148,8 +149,10 @@ class ProblemTask(ErrorTask):
     """A request that is refused before the application sees it, such as one that is too large."""
 
     def execute(self) -> None:
-        """Answers with a problem detail and closes the connection."""
-        status, headers, body = problem_response(self._problem(self.request.error))
+        """Answers why, and closes the connection."""
+        status, headers, body = problem_response(
+            self._problem(self.request.error), self.request.path
+        )
         self.status = f"{status} {HTTPStatus(status).phrase}"
         self.response_headers.extend((HEADERS | headers).items())
         self.content_length = len(body)

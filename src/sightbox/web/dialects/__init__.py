@@ -1,0 +1,1 @@
+"""The languages of other servers, so that clients written for those work with this one."""

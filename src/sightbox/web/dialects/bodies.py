@@ -1,0 +1,76 @@
+"""The body of a request, inflated where its client compressed it."""
+
+import zlib
+from typing import IO
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from sightbox.errors import RequestError
+
+READ_BYTES = 65_536
+"""How many compressed bytes are looked at a time."""
+
+WINDOWS = {"gzip": 31, "deflate": 15}
+"""zlib's window bits for each content coding: RFC 9110, section 8.4.1, has zlib's format, and no
+bare stream, in mind when it says deflate."""
+
+
+class EncodingError(RequestError):
+    """A body is compressed in a way that is not known here."""
+
+    code = "unsupported_encoding"
+    title = "The body's encoding is not supported"
+    status = 415
+
+
+def read_body(max_bytes: int) -> bytes:
+    """Returns the body of the current request as it was before its client compressed it.
+
+    Args:
+        max_bytes: Most bytes, inflated.
+
+    Raises:
+        RequestEntityTooLarge: There are more; what lies beyond was not inflated.
+        EncodingError: The encoding is unknown.
+        RequestError: The compressed data are damaged, cut short, or followed by others.
+    """
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding == "identity":
+        return request.get_data(cache=False)
+    if coding not in WINDOWS:
+        raise EncodingError(
+            f"The encoding {coding!r} is not known here.", f"Known are {', '.join(WINDOWS)}."
+        )
+    return inflate(request.stream, WINDOWS[coding], max_bytes)
+
+
+def inflate(stream: IO[bytes], window: int, max_bytes: int) -> bytes:
+    """Inflates a stream and stops one byte behind `max_bytes`.
+
+    Args:
+        stream: The compressed bytes.
+        window: zlib's window bits, which choose the format too.
+        max_bytes: Most bytes, inflated.
+
+    Raises:
+        RequestEntityTooLarge: There are more.
+        RequestError: The compressed data are damaged, cut short, or followed by others.
+    """
+    inflater = zlib.decompressobj(window)
+    whole = bytearray()
+    try:
+        while packed := inflater.unconsumed_tail or stream.read(READ_BYTES):
+            # One more than may be, or 0, which would mean "without limit".
+            whole += inflater.decompress(packed, max_bytes - len(whole) + 1)
+            if len(whole) > max_bytes:
+                raise RequestEntityTooLarge
+            if inflater.eof:
+                break
+    except zlib.error as error:
+        raise RequestError("The compressed body is damaged.") from error
+    if not inflater.eof:
+        raise RequestError("The compressed body is cut short.")
+    if inflater.unused_data or stream.read(1):
+        raise RequestError("The compressed body is followed by something else.")
+    return bytes(whole)

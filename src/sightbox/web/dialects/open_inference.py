@@ -1,0 +1,230 @@
+"""The Open Inference Protocol v2 over REST (KServe, Triton, OpenVINO Model Server, MLServer).
+
+Sources: Open Inference Protocol, ``inference_rest.md``; Triton's extensions ``binary_tensor_data``,
+``classification``, ``model_configuration``, ``statistics`` and the index of ``model_repository``.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from flask import Blueprint, Response, current_app, request
+from flask.blueprints import BlueprintSetupState
+
+import sightbox
+from sightbox.classifier import Classifier
+from sightbox.errors import RequestError
+from sightbox.schema import Json, json_to_bytes
+from sightbox.web.api import body_limit_bytes
+from sightbox.web.dialects.bodies import read_body
+from sightbox.web.dialects.counters import Counter, Counters
+from sightbox.web.dialects.messages import (
+    LENGTH_HEADER,
+    RAW,
+    InferenceRequest,
+    NotSupportedError,
+    WantedOutput,
+    read_json,
+    read_request,
+    write_response,
+)
+from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface, surfaces_of
+from sightbox.web.dialects.tensors import raw_tensor
+from sightbox.web.forms import TooManyPartsError
+from sightbox.web.service import NotReadyError, current_service
+
+PREFIX = "/v2"
+
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+"""Extensions that are here whole; of ``model_repository`` there is only the index."""
+
+_COUNTERS = "sightbox.open_inference"
+
+open_inference = Blueprint("open_inference", __name__, url_prefix=PREFIX)
+
+
+def error_body(problem: Json) -> Json:
+    """Returns a problem detail as this protocol spells errors."""
+    return {"error": " ".join(filter(None, (problem["detail"], problem.get("hint"))))}
+
+
+@open_inference.record_once
+def _add_counters(state: BlueprintSetupState) -> None:
+    state.app.extensions[_COUNTERS] = Counters()
+
+
+@open_inference.get("")
+@open_inference.get("/")
+def server() -> Response:
+    """Tells what this server is."""
+    return _json(
+        {"name": "sightbox", "version": sightbox.__version__, "extensions": list(EXTENSIONS)}
+    )
+
+
+@open_inference.get("/health/live")
+def live() -> Response:
+    """Answers as long as the process does."""
+    return _json({"live": True})
+
+
+@open_inference.get("/health/ready")
+def ready() -> Response:
+    """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
+    current_service().check_ready()
+    return _json({"ready": True, "live": True})
+
+
+@open_inference.get("/models")
+def models() -> Response:
+    """Lists the names that answer."""
+    return _json({"models": [surface.name for surface in _answering()]})
+
+
+@open_inference.post("/repository/index")
+def index() -> Response:
+    """Lists the models that are here and their states; with ``ready`` only those that answer."""
+    body = _body()
+    only_ready = bool(body) and read_json(body).get("ready") is True
+    answering = _answering()
+    found = answering if only_ready else surfaces_of(current_service().names).values()
+    ready, idle = ("READY", ""), ("UNAVAILABLE", "not loaded")
+    return _json(
+        [
+            {"name": surface.name, "version": VERSION, "state": state, "reason": reason}
+            for surface in found
+            for state, reason in [ready if surface in answering else idle]
+        ]
+    )
+
+
+@open_inference.get("/models/stats")
+def all_statistics() -> Response:
+    """Gives the statistics of all models that answer."""
+    return _statistics(*_answering())
+
+
+@open_inference.get("/models/<name>/stats")
+@open_inference.get("/models/<name>/versions/<version>/stats")
+def statistics(name: str, version: str = VERSION) -> Response:
+    """Gives the statistics of a model."""
+    with _using(name, version) as (surface, _):
+        return _statistics(surface)
+
+
+@open_inference.get("/models/<name>")
+@open_inference.get("/models/<name>/versions/<version>")
+def metadata(name: str, version: str = VERSION) -> Response:
+    """Describes the inputs and outputs of a model."""
+    with _using(name, version) as (surface, classifier):
+        return _json(surface.metadata(classifier.card))
+
+
+@open_inference.get("/models/<name>/config")
+@open_inference.get("/models/<name>/versions/<version>/config")
+def config(name: str, version: str = VERSION) -> Response:
+    """Describes a model as Triton's configuration does."""
+    with _using(name, version) as (surface, classifier):
+        return _json(surface.config(classifier.card, _max_batch()))
+
+
+@open_inference.get("/models/<name>/ready")
+@open_inference.get("/models/<name>/versions/<version>/ready")
+def model_ready(name: str, version: str = VERSION) -> Response:
+    """Answers 200 when a model takes pictures, else 503."""
+    with _using(name, version) as (surface, classifier):
+        if not classifier.ready:
+            raise NotReadyError("The engine is out of order.", "It is restarting.")
+        return _json({"name": surface.name, "ready": True})
+
+
+@open_inference.post("/models/<name>/infer")
+@open_inference.post("/models/<name>/versions/<version>/infer")
+def infer(name: str, version: str = VERSION) -> Response:
+    """Recognises the pictures of a tensor."""
+    service = current_service()
+    with _using(name, version) as (surface, classifier), _counter(surface).recording() as record:
+        with record.stage("compute_input"):
+            asked = _read(surface, classifier)
+            surface.check_outputs(asked.outputs, classifier.card)
+            tensor = surface.check_input(asked.inputs, classifier.card)
+            _check_batch(tensor.shape[0])
+            batch = surface.to_pixels(tensor, classifier)
+        with record.stage("compute_infer"):
+            answers = classifier.infer(batch, timeout=service.settings.max_wait)
+        record.computed(answers)
+        with record.stage("compute_output"):
+            logits = np.stack([answer.logits for answer in answers])
+            outputs = surface.answer(logits, asked, classifier)
+            body, headers = write_response(surface.name, VERSION, asked.id, outputs)
+        return Response(body, headers=headers)
+
+
+@open_inference.route("/repository/models/<name>/load", methods=["POST"])
+@open_inference.route("/repository/models/<name>/unload", methods=["POST"])
+@open_inference.route("/systemsharedmemory/<path:rest>", methods=["GET", "POST"])
+@open_inference.route("/cudasharedmemory/<path:rest>", methods=["GET", "POST"])
+@open_inference.route("/trace/setting", methods=["GET", "POST"])
+@open_inference.route("/models/<name>/trace/setting", methods=["GET", "POST"])
+@open_inference.route("/logging", methods=["GET", "POST"])
+def not_here(**_: str) -> Response:
+    """Refuses the parts of Triton's protocol that are not here."""
+    raise NotSupportedError("This part of the protocol is not supported here.")
+
+
+@contextmanager
+def _using(name: str, version: str) -> Iterator[tuple[Surface, Classifier]]:
+    service = current_service()
+    surface = find_surface(name, version, service.names)
+    with service.using(surface.model) as classifier:
+        yield surface, classifier
+
+
+def _read(surface: Surface, classifier: Classifier) -> InferenceRequest:
+    """Reads the request. What type it declares to be does not matter: clients declare none."""
+    body = _body()
+    length = request.headers.get(LENGTH_HEADER)
+    if length != RAW:
+        return read_request(body, length)
+    tensor = raw_tensor(surface.inputs(classifier.card)[0], body)
+    return InferenceRequest(None, {}, (tensor,), (WantedOutput(None, binary=True),))
+
+
+def _body() -> bytes:
+    return read_body(body_limit_bytes(current_service().settings.max_body_mb))
+
+
+def _answering() -> list[Surface]:
+    service = current_service()
+    found = surfaces_of(service.names).values()
+    return [surface for surface in found if surface.model in service.loaded]
+
+
+def _max_batch() -> int:
+    """Returns the most pictures of a request: they enter the queue together."""
+    settings = current_service().settings
+    return min(settings.max_parts, settings.queue_size)
+
+
+def _check_batch(size: int) -> None:
+    if size < 1:
+        raise RequestError("The request has no picture.")
+    if size > _max_batch():
+        raise TooManyPartsError(
+            f"The request has more than {_max_batch()} pictures.",
+            "Send fewer at once, or raise the settings max_parts and queue_size.",
+        )
+
+
+def _statistics(*surfaces: Surface) -> Response:
+    found = [_counter(surface).to_json(surface.name, VERSION) for surface in surfaces]
+    return _json({"model_stats": found})
+
+
+def _counter(surface: Surface) -> Counter:
+    counters: Counters = current_app.extensions[_COUNTERS]
+    return counters.of(surface.name)
+
+
+def _json(value: Json | list[Json]) -> Response:
+    return current_app.response_class(json_to_bytes(value), mimetype="application/json")
