@@ -4,7 +4,9 @@ import asyncio
 import base64
 import gzip
 import json
+import re
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,7 +128,8 @@ def check(result: triton.InferResult, wanted: str, pixels: Pixels, served: Serve
         texts = [text.decode() if isinstance(text, bytes) else text for text in array[:, 0]]
         for text, index in zip(texts, expected, strict=True):
             score, found, label = text.split(":")
-            assert (int(found), label) == (index, served.classifier.labels.names["en"][index])
+            assert int(found) == index
+            assert label == served.classifier.labels.names["en"][index]
             assert 0.9 < float(score) < 1
     else:
         assert (array.shape, array.dtype) == ((2, 1000), np.float32)
@@ -338,9 +341,9 @@ def test_real_model_answers_as_the_native_api_does(
             one = normalised(classifier.prepare(cat).pixels[None], classifier)
             logits = client.infer(MODEL, [infer_input(one, "FP32")]).as_numpy("logits")
     rows = [text.decode().split(":") for text in result.as_numpy("probabilities")[0]]
-    assert [(float(score), int(index), label) for score, index, label in rows] == [
-        (pytest.approx(one["score"], abs=2e-6), one["index"], one["label"]["en"]) for one in native
-    ]
+    for (score, index, label), expected in zip(rows, native, strict=True):
+        assert (int(index), label) == (expected["index"], expected["label"]["en"])
+        assert float(score) == pytest.approx(expected["score"], abs=2e-6)
     exact = classifier.infer(classifier.prepare(cat).pixels[None])[0].logits
     assert (logits[0] == exact).all()
 
@@ -569,3 +572,28 @@ def test_bytes_of_an_answer_are_little_endian_with_lengths(served: Served, cat: 
     element = body[int(headers[LENGTH_HEADER]) :]
     assert struct.unpack("<I", element[:4])[0] == len(element) - 4
     assert element[4:].decode().count(":") == 2
+
+
+def test_commands_of_the_page_work_as_written(
+    classifier: Classifier, cat: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(cat)
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    with serving(classifier) as url:
+        script = "\n".join(commands).replace("http://127.0.0.1:8018", url)
+        done = subprocess.run(
+            ["sh", "-ec", script.replace("curl ", "curl -fsS ")],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(commands) - 2
+    texts = [text.split(":")[2] for text in answers[0]["outputs"][0]["data"]]
+    assert len(texts) == 5
+    assert "虎斑猫" in texts or "虎纹猫" in texts
+    assert (tmp_path / "answer.bin").read_bytes().startswith(b'{"model_name":')
