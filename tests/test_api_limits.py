@@ -27,10 +27,12 @@ from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
+from sightbox.web import connections
 from sightbox.web import server as server_module
 from sightbox.web.app import create_app
+from sightbox.web.connections import MAX_HEADER_BYTES
 from sightbox.web.forms import MAX_TEXT_BYTES
-from sightbox.web.server import MAX_HEADER_BYTES, STALLED_SECONDS, bytes_held
+from sightbox.web.server import STALLED_SECONDS
 
 POST = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -192,7 +194,7 @@ def test_request_without_a_body_may_expect_to_go_on(url: str) -> None:
 def test_refused_client_that_never_ends_is_cut_off(
     dummy: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr(connections, "LINGER_BYTES", 1_000_000)
     with serving(dummy, max_body_mb=1) as url, connect(url) as connection:
         connection.sendall(POST + b"Content-Length: 9000000000\r\n\r\n")
         assert hear(connection)[0] == 413
@@ -210,7 +212,7 @@ def test_uploads_in_memory_have_a_sharp_limit_over_all_connections(
         stalled = [connect(server.url) for _ in range(3)]
         for connection, size in zip(stalled, (900_000, 900_000, 200_000), strict=True):
             connection.sendall(POST + b"Content-Length: 1000000\r\n\r\n" + b"x" * size)
-        while bytes_held(server._waitress) < 2_000_000:
+        while server._waitress.buffered.count() < 2_000_000:
             pass
         stalled[-1].sendall(b"x")
         answer = hear(stalled[-1])
@@ -219,7 +221,7 @@ def test_uploads_in_memory_have_a_sharp_limit_over_all_connections(
         assert ask(server.url, "/livez")[0] == 200
         for connection in stalled:
             connection.close()
-        while bytes_held(server._waitress):
+        while server._waitress.buffered.count():
             pass
         assert ask(server.url, "/v1/classify", cat)[0] == 200
 
@@ -227,10 +229,10 @@ def test_uploads_in_memory_have_a_sharp_limit_over_all_connections(
 def test_two_largest_uploads_always_find_room(dummy: Classifier) -> None:
     settings = load_settings(port=0, max_body_mb=1024)
     with running(create_app(dummy, settings), settings) as server:
-        assert server._waitress.max_buffered_bytes == 2 * 1024 * 1_000_000
+        assert server._waitress.buffered.limit == 2 * 1024 * 1_000_000
     settings = load_settings(port=0)
     with running(create_app(dummy, settings), settings) as server:
-        assert server._waitress.max_buffered_bytes == 256_000_000
+        assert server._waitress.buffered.limit == 256_000_000
 
 
 def test_upload_counts_while_it_waits_even_if_its_client_has_gone(home: Path, cat: bytes) -> None:
@@ -254,12 +256,12 @@ def test_upload_counts_while_it_waits_even_if_its_client_has_gone(home: Path, ca
                 inside.wait()
                 with connect(server.url) as other:
                     other.sendall(head + cat)
-                    while bytes_held(server._waitress) < 2 * len(cat):
+                    while server._waitress.buffered.count() < 2 * len(cat):
                         pass
-                assert bytes_held(server._waitress) == 2 * len(cat)
+                assert server._waitress.buffered.count() == 2 * len(cat)
                 go_on.set()
                 assert hear(one)[0] == 200
-            while bytes_held(server._waitress):
+            while server._waitress.buffered.count():
                 pass
         finally:
             go_on.set()
@@ -269,7 +271,7 @@ def test_silent_connection_is_closed(dummy: Classifier) -> None:
     settings = load_settings(port=0)
     with running(create_app(dummy, settings), settings) as server, connect(server.url) as silent:
         silent.sendall(POST + b"Content-Length: 9\r\n\r\nabc")
-        while not bytes_held(server._waitress):
+        while not server._waitress.buffered.count():
             pass
         server._waitress.maintenance(time.time() + STALLED_SECONDS - 5)
         assert ask(server.url, "/livez")[0] == 200

@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         256, ge=1, le=10_000, description="Most pictures in one multipart request."
     )
     http_threads: int = Field(
-        8, ge=1, le=256, description="Requests that are worked on at the same time."
+        16, ge=1, le=256, description="Requests that are worked on at the same time."
     )
     grace: float = Field(
         10.0,
