@@ -41,7 +41,7 @@ LAYERS = {
         "plan",
         "pictures",
     ),
-    3: ("batching", "classifier"),
+    3: ("batching", "explanation", "streaming", "classifier"),
     4: ("tuning",),
     5: ("web", "cli", "__main__"),
 }

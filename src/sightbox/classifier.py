@@ -1,9 +1,7 @@
 """The whole flow in one class: a picture in, a `Prediction` out."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +14,18 @@ from numpy.typing import NDArray
 
 from sightbox.backends import Backend, create_backend
 from sightbox.batching import Answer, Batcher
-from sightbox.errors import RequestError, SightboxError
+from sightbox.errors import DeadlineError, RequestError, SightboxError
+from sightbox.explanation import Head, class_maps, read_head
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
 from sightbox.machine import usable_cores
 from sightbox.model import Card
 from sightbox.pictures import Picture, PreparedPicture, prepare_picture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
+    Explanation,
     ModelInfo,
     Prediction,
+    Region,
     Score,
     Timings,
     softmax,
@@ -32,8 +33,9 @@ from sightbox.prediction import (
 from sightbox.prediction import (
     top_k as best_indices,
 )
-from sightbox.preprocessing import check_preprocessing
+from sightbox.preprocessing import check_preprocessing, seen_region
 from sightbox.store import Store
+from sightbox.streaming import in_order
 
 Result = Prediction | SightboxError
 """What one picture of many gives."""
@@ -114,6 +116,9 @@ class Classifier:
         self._backend = own or create_backend(self.plan.backend, device)
         opened.check_variant(self.plan.variant)
         self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
+        self._model = opened
+        self._head: Head | None = None
+        self._explaining = threading.Lock()
         self._decoding = threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
             self._run,
@@ -141,6 +146,7 @@ class Classifier:
         min_score: float = 0.0,
         timeout: float | None = None,
         preprocessing: str | None = None,
+        explain: bool = False,
         abandoned: Callable[[], bool] = lambda: False,
     ) -> Prediction:
         """Says what one picture shows.
@@ -152,10 +158,13 @@ class Classifier:
             min_score: Only classes with at least this probability, 0..1.
             timeout: Seconds that the picture may wait for the engine; without end when None.
             preprocessing: ``exact``, ``fast`` or ``nearest``; the classifier's when not given.
+            explain: Whether to say where in the picture the evidence for each class is. It costs
+                a second run of the network, and a moment more the first time.
             abandoned: Tells whether nobody wants the answer any more: then it is not computed.
 
         Raises:
             ImageError: The picture cannot be read.
+            ModelError: The weights, which explaining needs, are damaged.
             RequestError: `top_k` or `min_score` is out of range, or the picture of a wrong type.
             QueueFullError: Too many pictures wait already.
             DeadlineError: The time was over before the engine took the picture, or it is abandoned.
@@ -167,6 +176,7 @@ class Classifier:
         prepared = self.prepare(picture, preprocessing)
         answer = self._batcher.ask(prepared.pixels, timeout, abandoned)
         scores = self._scores(answer.logits, top_k, min_score)
+        explanation = self._explain(prepared, scores, timeout) if explain else None
         timings = Timings(
             decode=1000 * prepared.decoding,
             preprocess=1000 * prepared.preprocessing,
@@ -174,7 +184,7 @@ class Classifier:
             infer=1000 * answer.ran,
             total=1000 * (perf_counter() - asked),
         )
-        return Prediction(self.info, scores, timings, prepared.image)
+        return Prediction(self.info, scores, timings, prepared.image, explanation)
 
     def classify_many(
         self,
@@ -183,6 +193,7 @@ class Classifier:
         top_k: int = 5,
         min_score: float = 0.0,
         preprocessing: str | None = None,
+        explain: bool = False,
     ) -> Iterator[Result]:
         """Says what each of many pictures shows, in their order, as they become ready.
 
@@ -196,6 +207,7 @@ class Classifier:
             top_k: See `classify`.
             min_score: See `classify`.
             preprocessing: See `classify`.
+            explain: See `classify`.
 
         Raises:
             RequestError: `top_k` or `min_score` is out of range, or `preprocessing` unknown.
@@ -207,8 +219,9 @@ class Classifier:
             top_k=top_k,
             min_score=min_score,
             preprocessing=preprocessing,
+            explain=explain,
         )
-        return _ordered(one, pictures, workers=usable_cores() + 1)
+        return in_order(one, pictures, workers=usable_cores() + 1)
 
     def prepare(self, picture: Picture, preprocessing: str | None = None) -> PreparedPicture:
         """Decodes one picture and makes it into the pixels that `infer` takes.
@@ -298,40 +311,44 @@ class Classifier:
             if probabilities[index] >= min_score
         )
 
+    def _explain(
+        self, prepared: PreparedPicture, scores: Sequence[Score], timeout: float | None
+    ) -> Explanation:
+        # One at a time, beside the queue: explaining is for people who look, and must not take
+        # the turns of those who wait for answers.
+        if not self._explaining.acquire(timeout=-1 if timeout is None else timeout):
+            raise DeadlineError("The time was over before the turn to explain came.")
+        try:
+            if self._head is None:
+                self._head = read_head(self._model)
+            maps = self._backend.run(prepared.pixels[None], ("maps",))["maps"][0]
+        finally:
+            self._explaining.release()
+        seen = prepared.image
+        return Explanation(
+            Region(*seen_region(seen.width, seen.height, self.card.recipe)),
+            class_maps(maps, self._head, [score.index for score in scores]),
+        )
+
     def _classify_or_error(
         self,
         picture: Picture,
+        *,
         top_k: int,
         min_score: float,
         preprocessing: str | None,
+        explain: bool,
     ) -> Result:
         try:
             return self.classify(
-                picture, top_k=top_k, min_score=min_score, preprocessing=preprocessing
+                picture,
+                top_k=top_k,
+                min_score=min_score,
+                preprocessing=preprocessing,
+                explain=explain,
             )
         except SightboxError as error:
             return error
-
-
-def _ordered(
-    one: Callable[[Picture], Result], pictures: Iterable[Picture], workers: int
-) -> Iterator[Result]:
-    """Yields ``one(picture)`` for each picture in order, computed a few ahead in threads."""
-    waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="sightbox-classify")
-    try:
-        source, failure = iter(pictures), None
-        while failure is None:
-            try:
-                waiting.append(pool.submit(one, next(source)))
-            except Exception as error:  # noqa: BLE001 - the caller's own, raised again below
-                failure = error
-            while waiting and (failure or waiting[0].done() or len(waiting) > 2 * workers):
-                yield waiting.popleft().result()
-        if not isinstance(failure, StopIteration):
-            raise failure
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _test_picture(card: Card) -> NDArray[np.uint8]:

@@ -59,7 +59,7 @@ def prepare_picture(
     """
     least_side = None if preprocessing == "exact" else max(recipe.resize, recipe.crop)
     start = perf_counter()
-    image = _decode(picture, limits, least_side)
+    image = read_picture(picture, limits, least_side)
     decoded = perf_counter()
     pixels = prepare(image.pixels, recipe, preprocessing=preprocessing)
     prepared = perf_counter()
@@ -67,7 +67,20 @@ def prepare_picture(
     return PreparedPicture(pixels, seen, 0, decoded - start, prepared - decoded)
 
 
-def _decode(picture: Picture, limits: ImageLimits, least_side: int | None) -> DecodedImage:
+def read_picture(
+    picture: Picture, limits: ImageLimits, least_side: int | None = None
+) -> DecodedImage:
+    """Decodes one picture: upright, RGB.
+
+    Args:
+        picture: See `prepare_picture`.
+        limits: Which files are accepted.
+        least_side: A JPEG may be decoded at a part of its size whose short side is no less, px.
+
+    Raises:
+        ImageError: The picture cannot be read.
+        RequestError: The picture is of a wrong type.
+    """
     if isinstance(picture, str | Path):
         return decode_image(_read_file(Path(picture)), limits, least_side)
     if isinstance(picture, bytes | bytearray | memoryview):

@@ -54,6 +54,45 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of the upright picture, in its pixels; it may reach beyond the picture's edges."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Where in a picture the evidence for a class is.
+
+    Attributes:
+        index: Class number of the model.
+        logit: The mean of the values and the class's bias: what the network says of the class.
+        values: Rows of the map, top to bottom; each says how much its place adds to the logit, and
+            is negative where it speaks against the class.
+    """
+
+    index: int
+    logit: float
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the classes were named.
+
+    Attributes:
+        region: The part of the picture that the network saw, which each map covers.
+        maps: One for each class of the prediction, in its order.
+    """
+
+    region: Region
+    maps: tuple[ClassMap, ...]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a picture shows.
 
@@ -63,12 +102,14 @@ class Prediction:
             was asked for.
         timings_ms: Where the time went.
         image: The picture as it was seen.
+        explanation: Why these classes were named, where that was asked for.
     """
 
     model: ModelInfo
     predictions: tuple[Score, ...]
     timings_ms: Timings
     image: ImageInfo
+    explanation: Explanation | None = None
 
     @property
     def top(self) -> Score:

@@ -120,6 +120,33 @@ def prepare(
     return out
 
 
+def seen_region(width: int, height: int, recipe: Recipe) -> tuple[float, float, float, float]:
+    """Finds the part of a picture that the model sees, as left, top, width and height in px.
+
+    Where a picture is padded the part reaches beyond its edges.
+
+    Args:
+        width: Of the upright picture, px.
+        height: Likewise.
+        recipe: What happens to it.
+    """
+    if recipe.fit == "squash":
+        return 0, 0, width, height
+    sides = []
+    for source in (width, height):
+        if recipe.fit == "pad":
+            whole = max(1, recipe.crop * source // max(width, height))
+            kept = _Axis(source, whole, 0, whole)
+        else:
+            short = min(width, height)
+            kept = _centre(source, recipe.resize * source // short, recipe.crop)
+        padding = (recipe.crop - (kept.last - kept.first)) // 2
+        scale = kept.source / kept.whole
+        sides.append(((kept.first - padding) * scale, recipe.crop * scale))
+    (left, across), (top, down) = sides
+    return left, top, across, down
+
+
 def _squash(image: Image.Image, recipe: Recipe) -> Image.Image:
     return image.resize((recipe.crop, recipe.crop), _FILTERS[recipe.interpolation])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sightbox.errors import SightboxError
 from sightbox.model import Card
-from sightbox.prediction import ModelInfo, Prediction, Score
+from sightbox.prediction import Explanation, ModelInfo, Prediction, Score
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ def prediction_to_json(prediction: Prediction, languages: tuple[str, ...] | None
 
     Scores have 6 digits after the point and times 3 (microseconds): beyond that is noise.
     """
-    return {
+    told: Json = {
         "model": model_to_json(prediction.model),
         "predictions": [_score_to_json(score, languages) for score in prediction.predictions],
         "timings_ms": {
@@ -32,6 +32,30 @@ def prediction_to_json(prediction: Prediction, languages: tuple[str, ...] | None
             "height": prediction.image.height,
             "format": prediction.image.format,
         },
+    }
+    if prediction.explanation is not None:
+        told["explanation"] = explanation_to_json(prediction.explanation)
+    return told
+
+
+def explanation_to_json(explanation: Explanation) -> Json:
+    """Returns where the evidence is; values have 4 digits after the point, as logits are compared.
+
+    The mean of a map's values and the class's bias are its logit.
+    """
+    region = explanation.region
+    return {
+        "region": {
+            name: round(getattr(region, name), 3) for name in ("left", "top", "width", "height")
+        },
+        "maps": [
+            {
+                "index": found.index,
+                "logit": round(found.logit, 4),
+                "values": [[round(value, 4) for value in row] for row in found.values],
+            }
+            for found in explanation.maps
+        ],
     }
 
 

@@ -48,6 +48,13 @@ ExactOption = Annotated[bool, typer.Option("--exact", help="The exact answer, wh
 PreprocessingOption = Annotated[
     str | None, typer.Option(help="exact, or for speed fast or nearest.", show_default="exact")
 ]
+ExplainOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="PNG file for the picture with the evidence for its first class over it.",
+        show_default=False,
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads of the engine.", show_default="as tuned")
 ]
@@ -95,6 +102,7 @@ def classify(
     json: Annotated[bool, typer.Option("--json", help="One JSON object for all.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="One CSV line for each class.")] = False,
+    explain: ExplainOption = None,
     model: ModelOption = None,
     backend: BackendOption = None,
     variant: VariantOption = None,
@@ -113,6 +121,8 @@ def classify(
       sightbox classify photos -r -k 1 --csv > album.csv
 
       cat photo.png | sightbox classify - --json
+
+      sightbox classify cat.jpg --explain why.png
     """
     with instant_interrupts():
         from sightbox.cli import classify as command  # noqa: PLC0415
@@ -123,6 +133,7 @@ def classify(
             recursive=recursive,
             language=lang,
             form=command.chosen_form(json=json, jsonl=jsonl, csv=csv),
+            overlay=explain,
             given={
                 "top_k": top_k,
                 "min_score": min_score,

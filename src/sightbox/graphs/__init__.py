@@ -20,6 +20,12 @@ _BUILDERS: dict[str, Callable[[str, Weights, Input], tuple[bytes, int]]] = {
 ARCHITECTURES = tuple(_BUILDERS)
 """Names of the networks that can be built."""
 
+HEADS = {
+    **dict.fromkeys(resnet.VARIANTS, resnet.HEAD),
+    **dict.fromkeys(efficientnet.VARIANTS, efficientnet.HEAD),
+}
+"""For each network the name of its last linear layer, the weights of which follow the pooling."""
+
 
 def build_graph(architecture: str, weights: Weights, spec: Input) -> tuple[bytes, int]:
     """Returns the serialised ONNX model of a network, and its number of classes.

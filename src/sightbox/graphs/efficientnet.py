@@ -15,8 +15,11 @@ from sightbox.graphs.builder import GraphBuilder, Input, Weights, same_pads
 EPSILON = 1e-3
 """The batch norms' epsilon in the original network."""
 
-STEM = 32
-HEAD = 1280
+HEAD = "_fc"
+"""Name of the last linear layer in the state dict."""
+
+STEM_CHANNELS = 32
+HEAD_CHANNELS = 1280
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,22 @@ def build(architecture: str, weights: Weights, spec: Input) -> tuple[bytes, int]
         graph.images(spec),
         "_conv_stem",
         "_bn0",
-        (STEM, len(spec.mean), 3),
+        (STEM_CHANNELS, len(spec.mean), 3),
         epsilon=EPSILON,
         stride=2,
         pads=same_pads(spec.size, 3, 2),
     )
     x = _relu6(graph, x)
-    channels, side, number = STEM, math.ceil(spec.size / 2), 0
+    channels, side, number = STEM_CHANNELS, math.ceil(spec.size / 2), 0
     for stage in VARIANTS[architecture]:
         for block in range(stage.blocks):
             stride = stage.stride if block == 0 else 1
             x = _block(graph, x, f"_blocks.{number}", channels, stage, stride, side)
             channels, side, number = stage.channels, math.ceil(side / stride), number + 1
-    x = graph.conv_bn(x, "_conv_head", "_bn1", (HEAD, channels, 1), epsilon=EPSILON)
+    x = graph.conv_bn(x, "_conv_head", "_bn1", (HEAD_CHANNELS, channels, 1), epsilon=EPSILON)
     _relu6(graph, x)
-    classes = graph.classifier("_fc", HEAD)
-    return graph.finish(architecture, spec, classes, (HEAD, side)), classes
+    classes = graph.classifier(HEAD, HEAD_CHANNELS)
+    return graph.finish(architecture, spec, classes, (HEAD_CHANNELS, side)), classes
 
 
 def _block(

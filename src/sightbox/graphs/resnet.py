@@ -11,6 +11,9 @@ from sightbox.graphs.builder import GraphBuilder, Input, Weights
 EPSILON = 1e-5
 """The batch norms' epsilon: the default of `torch.nn.BatchNorm2d`."""
 
+HEAD = "fc"
+"""Name of the last linear layer in the state dict."""
+
 STAGE_WIDTHS = (64, 128, 256, 512)
 
 
@@ -55,7 +58,7 @@ def build(architecture: str, weights: Weights, spec: Input) -> tuple[bytes, int]
             stride = 2 if stage > 1 and block == 0 else 1
             x = _block(graph, x, f"layer{stage}.{block}", channels, width, stride, variant)
             channels = width * variant.expansion
-    classes = graph.classifier("fc", channels)
+    classes = graph.classifier(HEAD, channels)
     # Five halvings: the stem, the max pool and three stages; each rounds up.
     side = -(-spec.size // 32)
     return graph.finish(architecture, spec, classes, (channels, side)), classes
