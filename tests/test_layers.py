@@ -24,7 +24,7 @@ LAYERS = {
         "atomicfile",
         "__init__",
     ),  # __init__: the version
-    1: ("upright", "image", "preprocessing", "labels", "prediction", "drawing"),
+    1: ("upright", "image", "preprocessing", "labels", "prediction", "drawing", "accuracy"),
     2: (
         "safetensors",
         "checkpoint",
@@ -40,9 +40,10 @@ LAYERS = {
         "quantization",
         "plan",
         "pictures",
+        "labelled",
     ),
     3: ("batching", "explanation", "streaming", "classifier"),
-    4: ("tuning",),
+    4: ("tuning", "evaluation", "journal", "evaluation_page"),
     5: ("web", "cli", "__main__"),
 }
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}
@@ -55,6 +56,7 @@ ONLY_IN = {
     "flask": ("web/",),
     "werkzeug": ("web/",),
     "waitress": ("web/",),
+    "jinja2": ("evaluation_page.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pydantic": ("settings.py",),

@@ -34,7 +34,8 @@ def _commands(page: Path) -> list[str]:
 def folder(tmp_path: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what the README talks of, and a home of its own."""
     (tmp_path / "photos" / "2026").mkdir(parents=True)
-    for name in ("cat.jpg", "dog.jpg", "photos/2026/rocket.jpg"):
+    (tmp_path / "labelled" / "tabby").mkdir(parents=True)
+    for name in ("cat.jpg", "dog.jpg", "photos/2026/rocket.jpg", "labelled/tabby/1.jpg"):
         shutil.copy(photos / "chelsea.png", tmp_path / name)
     shutil.copytree(home, tmp_path / "home")
     monkeypatch.setenv("SIGHTBOX_HOME", str(tmp_path / "home"))

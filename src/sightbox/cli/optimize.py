@@ -14,6 +14,7 @@ from sightbox.cli.pictures import PICTURE_SUFFIXES, find_items
 from sightbox.cli.screen import console, print_rows
 from sightbox.errors import ImageError, ModelError, RequestError
 from sightbox.image import decode_image
+from sightbox.labelled import class_of
 from sightbox.labels import Labels
 from sightbox.machine import usable_cores
 from sightbox.model import EXACT, GRAPH, Model
@@ -89,15 +90,9 @@ def _samples(folder: Path, recipe: Recipe, labels: Labels, screen: Console) -> I
             if isinstance(item.picture, ImageError):
                 raise item.picture
             content = item.picture if isinstance(item.picture, bytes) else item.picture.read_bytes()
-            yield prepare(decode_image(content).pixels, recipe), _class_of(Path(item.name), labels)
+            yield prepare(decode_image(content).pixels, recipe), class_of(Path(item.name), labels)
         except (ImageError, OSError) as error:
             screen.print(f"{item.name} is left out: {error}")
-
-
-def _class_of(path: Path, labels: Labels) -> int | None:
-    """Returns the class that the folder or the beginning of the name tells, if they tell one."""
-    words = (path.parent.name, path.stem.partition("_")[0])
-    return next((found for word in words if (found := labels.find(word)) is not None), None)
 
 
 def _engine(name: str, variant: str, model: Model) -> Engine:
