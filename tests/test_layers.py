@@ -51,7 +51,7 @@ LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}
 ONLY_IN = {
     "onnxruntime": ("backends/onnxruntime.py", "quantization.py"),
     "openvino": ("backends/openvino.py",),
-    "torch": ("backends/pytorch.py",),
+    "torch": ("backends/pytorch.py", "backends/cuda.py"),
     "torchvision": ("backends/pytorch.py",),
     "flask": ("web/",),
     "werkzeug": ("web/",),

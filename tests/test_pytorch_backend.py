@@ -121,7 +121,7 @@ def test_inference_mode_leaves_gradients_out(model: Model) -> None:
         backend = PyTorchBackend("cpu", inference_mode=inference)
         backend.load(model, 1)
         assert backend._network is not None
-        logits, *_ = backend._compute(backend._network, torch.from_numpy(noise(model, 1)))
+        logits, *_ = backend._network(torch.from_numpy(noise(model, 1)))
         assert logits.is_inference() == inference
         assert logits.requires_grad != inference
 
@@ -138,6 +138,14 @@ def test_threads_are_set(model: Model) -> None:
     for threads in (1, 2):
         PyTorchBackend("cpu").load(model, threads)
         assert torch.get_num_threads() == threads
+
+
+def test_exact_convolutions_are_not_rounded_on_a_gpu(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    PyTorchBackend("cpu").load(model, 1)
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """PyTorch: torchvision's own networks with the model's stored weights (extra ``[torch]``).
 
 It is the reference that the other backends are measured against, and the way to a GPU of NVIDIA's
-or Apple's. Tests run it on the processor; of ``cuda`` and ``mps`` they cover the choice and the
-refusal of an absent device, not the computation. ``compile`` is tested without its code generator,
-which takes a minute and a C++ compiler.
+or Apple's. Pixels reach the device as uint8 and are normalised there.
+
+Tests run it on the processor. Of ``cuda`` and ``mps`` they cover the choice and the refusal of an
+absent device, not the computation, for none was available; of ``cuda`` also the order of what is
+copied, recorded and replayed (`sightbox.backends.cuda`). ``compile`` is tested without its code
+generator, which takes a minute and a C++ compiler.
 """
 
 import io
@@ -16,6 +19,7 @@ import torch
 import torchvision
 
 from sightbox.backends import Arrays, Pixels
+from sightbox.backends.cuda import Accelerator, Conveyor, Outputs, Run, accelerator_of, fetch
 from sightbox.errors import BackendError, BackendNotAvailableError
 from sightbox.model import EXACT, WEIGHTS, Card, Model
 from sightbox.safetensors import load_safetensors
@@ -36,11 +40,11 @@ MODES = ("eager", "script", "trace", "compile")
 PRECISIONS = {EXACT: torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What each variant computes convolutions and products in (torch.autocast)."""
 
+OUTPUTS = ("logits", "features", "maps")
+"""What a network gives, in this order."""
+
 TOLERANCES = {EXACT: 1e-3, "bf16": 0.1, "fp16": 0.02}
 """How far a transformed network may be off, as a part of the logits' range."""
-
-Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-Run = Callable[[torch.Tensor], Outputs]
 
 
 class PyTorchBackend:
@@ -51,6 +55,9 @@ class PyTorchBackend:
         mode: One of `MODES`.
         inference_mode: Whether to leave out what only training needs. False is for measuring.
         channels_last: Whether pixels stay together in memory. False is for measuring.
+        graphs: Whether usual batch sizes are recorded as CUDA graphs. False is for measuring, and
+            so without effect where `inference_mode` is False, whose cost a graph would hide.
+        accelerator: What copies to the device and records graphs; CUDA's own when not given.
     """
 
     name = "pytorch"
@@ -62,14 +69,20 @@ class PyTorchBackend:
         *,
         inference_mode: bool = True,
         channels_last: bool = True,
+        graphs: bool = True,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self.variant = EXACT
         self._wanted = device
         self._mode = mode
         self._inference_mode = inference_mode
         self._channels_last = channels_last
+        self._graphs = graphs and inference_mode
+        self._accelerator = accelerator
         self._device = torch.device("cpu")
+        self._picture: tuple[int, ...] = ()
         self._network: Run | None = None
+        self._conveyor: Conveyor | None = None
         self._turn = threading.Lock()
 
     def load(
@@ -81,6 +94,8 @@ class PyTorchBackend:
     ) -> None:
         """Builds the network; `threads` becomes the number of threads of torch in this process.
 
+        Convolutions in this process are no longer rounded (TF32), for fp32 is to be exact.
+
         Raises:
             BackendNotAvailableError: torchvision has no such network, the device is absent, or
                 the mode or the variant is unknown or not for this device.
@@ -89,31 +104,55 @@ class PyTorchBackend:
         self._device = torch.device(choose_device(self._wanted))
         _check(model.card.architecture, self._mode, variant, self._device.type)
         torch.set_num_threads(threads)
-        self.variant = variant
+        # A GPU would round the factors of convolutions to 10 bits of fraction (TF32).
+        torch.backends.cudnn.allow_tf32 = False
         try:
             network = self._build(model)
-            self._network = self._transform(network, _drawn(model.card).to(self._device))
+            run = self._transform(network, variant, _drawn(model.card).to(self._device))
         except RuntimeError as error:
             raise BackendError(f"PyTorch refuses {model.card.name}: {error}") from error
+        with self._turn:
+            self._free()
+            self._picture, self.variant = _picture(model.card), variant
+            self._network = run
+            accelerator = self._accelerator or accelerator_of(self._device)
+            if accelerator is not None:
+                self._conveyor = Conveyor(run, accelerator, graphs=self._graphs)
 
     def run(self, images: Pixels, outputs: Sequence[str] = ("logits",)) -> Arrays:
-        """Runs a batch."""
-        network = self._network
-        if network is None:
-            raise BackendError("The backend is not loaded.")
+        """Runs a batch. The arrays are the caller's own."""
         try:
             with self._turn:
-                logits, features, maps = self._compute(network, self._upload(images))
-                tensors = {"logits": logits, "features": features, "maps": maps}
-                return {name: _array(tensors[name]) for name in outputs}
+                tensors = dict(zip(OUTPUTS, self._compute(images), strict=True))
+                return {name: fetch(tensors[name]) for name in outputs}
         except RuntimeError as error:
             raise BackendError(f"PyTorch failed: {error}") from error
         except KeyError as error:
             raise BackendError(f"The network has no output {error}.") from error
 
     def close(self) -> None:
-        """Drops the network; a call that runs is finished."""
+        """Frees the network, its graphs and its buffers, after a batch that runs."""
+        with self._turn:
+            self._free()
+
+    def _free(self) -> None:
         self._network = None
+        if self._conveyor is not None:
+            self._conveyor.close()
+            self._conveyor = None
+
+    def _compute(self, images: Pixels) -> Outputs:
+        if self._network is None:
+            raise BackendError("The backend is not loaded.")
+        if images.dtype != np.uint8 or images.shape[1:] != self._picture:
+            raise BackendError(
+                f"PyTorch failed: the pixels are {images.dtype} {list(images.shape)}.",
+                f"The network takes uint8 [N, {', '.join(map(str, self._picture))}].",
+            )
+        if self._conveyor is not None:
+            return self._conveyor.run(images)
+        batch = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        return self._network(batch.to(self._device))
 
     def _build(self, model: Model) -> "_Network":
         card = model.card
@@ -126,23 +165,39 @@ class PyTorchBackend:
         whole = _Network(network, card, channels_last=self._channels_last).eval()
         return whole.to(self._device).to(memory_format=layout)
 
-    def _transform(self, network: "_Network", example: torch.Tensor) -> Run:
+    def _transform(self, network: "_Network", variant: str, example: torch.Tensor) -> Run:
         """Returns the network in its mode, after it answered as the eager one does."""
+        eager = self._in_context(network, variant)
         if self._mode == "eager":
-            return network
+            return eager
         if self._mode == "compile":
             # The batch size changes from call to call.
-            changed: Run = torch.compile(network, dynamic=True)
+            changed = self._in_context(torch.compile(network, dynamic=True), variant)
         else:
-            changed = self._torchscript(network, example)
-        expected = _array(self._compute(network, example)[0])
-        off = np.abs(_array(self._compute(changed, example)[0]) - expected).max()
-        part = float(off / np.ptp(expected))
-        if not part <= TOLERANCES[self.variant]:
+            changed = self._in_context(self._torchscript(network, variant, example), variant)
+        expected = fetch(eager(example)[0])
+        part = float(np.abs(fetch(changed(example)[0]) - expected).max() / np.ptp(expected))
+        if not part <= TOLERANCES[variant]:
             raise BackendError(f"The mode {self._mode} changes the logits by {part:.1%}.")
         return changed
 
-    def _torchscript(self, network: "_Network", example: torch.Tensor) -> Run:
+    def _in_context(self, network: Run, variant: str) -> Run:
+        """Returns what runs the network without gradients and in the variant's precision."""
+        kind, inference = self._device.type, self._inference_mode
+        precision = PRECISIONS[variant]
+        casts = precision != torch.float32
+
+        def run(batch: torch.Tensor) -> Outputs:
+            # Each weight is used once a run; and a cache that outlives it would spoil a CUDA graph.
+            cast = torch.autocast(
+                kind, precision if casts else None, enabled=casts, cache_enabled=False
+            )
+            with torch.inference_mode(inference), cast:
+                return network(batch)
+
+        return run
+
+    def _torchscript(self, network: "_Network", variant: str, example: torch.Tensor) -> Run:
         """Returns the network as TorchScript that was saved and loaded, as for another program."""
         with warnings.catch_warnings(), torch.inference_mode():
             # PyTorch 2.14 calls all of TorchScript deprecated; it is offered to be compared.
@@ -158,28 +213,10 @@ class PyTorchBackend:
             file.seek(0)
             loaded = torch.jit.load(file, self._device)  # type: ignore[no-untyped-call]  # torch's
             # Optimised, it would not be cast any more; it is made for the processor.
-            if self.variant == EXACT and self._device.type == "cpu":
+            if variant == EXACT and self._device.type == "cpu":
                 loaded = torch.jit.optimize_for_inference(loaded)
         run: Run = loaded
         return run
-
-    def _upload(self, images: Pixels) -> torch.Tensor:
-        """Returns the pixels on the device; there they take a quarter of the space of floats."""
-        batch = torch.from_numpy(np.require(images, requirements=["C", "W"]))
-        if self._device.type == "cuda":
-            # Page-locked memory, from torch's own stock, is copied without a detour.
-            batch = batch.pin_memory()
-        return batch.to(self._device, non_blocking=True)
-
-    def _compute(self, network: Run, batch: torch.Tensor) -> Outputs:
-        precision = PRECISIONS[self.variant]
-        cast = torch.autocast(
-            self._device.type,
-            None if precision == torch.float32 else precision,
-            enabled=precision != torch.float32,
-        )
-        with torch.inference_mode(self._inference_mode), cast:
-            return network(batch)
 
 
 class _Network(torch.nn.Module):
@@ -251,16 +288,17 @@ def _check(architecture: str, mode: str, variant: str, device: str) -> None:
         )
 
 
+def _picture(card: Card) -> tuple[int, int, int]:
+    """Returns height, width and channels of the pictures that the network takes."""
+    return card.recipe.crop, card.recipe.crop, len(card.mean)
+
+
 def _drawn(card: Card) -> torch.Tensor:
     """Returns two drawn pictures, uint8 [2, H, W, 3], to try a network with."""
-    side = card.recipe.crop
+    side, _, channels = _picture(card)
     ramp = torch.linspace(0, 255, side).to(torch.uint8).view(1, 1, side, 1)
-    across = ramp.expand(1, side, side, len(card.mean))
+    across = ramp.expand(1, side, side, channels)
     return torch.cat([across, across.transpose(1, 2)])
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().float().cpu().contiguous().numpy()
 
 
 def create(device: str | None = None) -> PyTorchBackend:
