@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from reference.seeded import CLASSES, model_of, noise, seeded_resnet18
-from sightbox.backends import Arrays, Backend
+from sightbox.backends import Arrays, Backend, create_backend
+from sightbox.backends import onnxruntime as onnxruntime_backend
 from sightbox.backends import openvino as openvino_backend
-from sightbox.backends.onnxruntime import OnnxRuntimeBackend
+from sightbox.backends.onnxruntime import PROVIDERS, OnnxRuntimeBackend
 from sightbox.backends.openvino import OpenVinoBackend
+from sightbox.backends.openvino_devices import choose_devices, device_config
 from sightbox.backends.telemetry import silenced
 from sightbox.errors import BackendError, BackendNotAvailableError
 from sightbox.machine import BF16_SETS, instruction_sets
@@ -22,6 +25,7 @@ from sightbox.store import Store
 
 with silenced():
     import onnxruntime as ort
+    import openvino as ov
     from onnxruntime.quantization import quantize_static
 
 OUTPUTS = ("logits", "features", "maps")
@@ -31,6 +35,7 @@ TOLERANCE = 1e-3
 BACKENDS: dict[str, tuple[Callable[[], Backend], int]] = {
     "onnxruntime": (OnnxRuntimeBackend, 1),
     "onnxruntime with two streams": (OnnxRuntimeBackend, 2),
+    "onnxruntime, bound": (partial(OnnxRuntimeBackend, bound=True), 1),
     "openvino": (OpenVinoBackend, 1),
     "openvino with two streams": (OpenVinoBackend, 2),
 }
@@ -218,9 +223,134 @@ def test_damaged_graph_is_a_backend_error(backend: Backend, resnet: Model) -> No
             backend.load(seal(resnet.card, {GRAPH: graph}), 1)
 
 
-def test_device_that_is_not_here_is_refused(resnet: Model) -> None:
-    with pytest.raises(BackendNotAvailableError, match=r"no device 'NPU\.7' here\. It finds CPU"):
-        OpenVinoBackend(device="NPU.7").load(resnet, 1)
+def test_bound_buffers_are_kept_and_grow_to_the_largest_batch(resnet: Model) -> None:
+    backend = OnnxRuntimeBackend(bound=True)
+    backend.load(resnet, 1)
+    bound = backend._network
+    assert isinstance(bound, onnxruntime_backend._Bound)
+    places = []
+    for count in (2, 4, 1, 4):
+        expected = _loaded(OnnxRuntimeBackend(), resnet).run(noise(resnet, count), OUTPUTS)
+        assert _largest_difference(backend.run(noise(resnet, count), OUTPUTS), expected) < 1e-5
+        (idle,) = bound._idle
+        places.append({name: array.ctypes.data for name, array in idle._arrays.items()})
+    assert places[1] == places[2] == places[3]
+    assert [len(array) for array in idle._arrays.values()] == [4, 4, 4]
+
+
+def test_bound_buffers_of_a_failed_call_are_dropped(resnet: Model) -> None:
+    backend = OnnxRuntimeBackend(bound=True)
+    backend.load(resnet, 1)
+    bound = backend._network
+    assert isinstance(bound, onnxruntime_backend._Bound)
+    backend.run(noise(resnet, 1))
+    assert len(bound._idle) == 1
+    with pytest.raises(BackendError, match="ONNX Runtime failed: Got invalid dimensions"):
+        backend.run(noise(resnet, 1)[:, 1:])
+    assert not bound._idle
+    assert backend.run(noise(resnet, 1))
+
+
+def test_calls_are_bound_where_another_device_computes() -> None:
+    for device, provider in onnxruntime_backend.PROVIDERS.items():
+        assert onnxruntime_backend.create(device)._bound == (device != "cpu"), provider
+
+
+@pytest.mark.parametrize("device", [name for name in PROVIDERS if name != "cpu"])
+def test_device_that_the_build_lacks_is_refused_with_those_it_has(
+    resnet: Model, device: str
+) -> None:
+    if PROVIDERS[device] in ort.get_available_providers():
+        pytest.skip("this build has it")
+    with pytest.raises(BackendNotAvailableError, match=f"has no {PROVIDERS[device]}") as caught:
+        create_backend("onnxruntime", device).load(resnet, 1)
+    assert "CPUExecutionProvider" in caught.value.hint
+
+
+def test_unknown_device_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BackendNotAvailableError, match="no device 'tpu'") as caught:
+        create_backend("onnxruntime", "tpu")
+    assert caught.value.hint == "It can have cpu, cuda, tensorrt, coreml, openvino."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("CPU", ("CPU",)),
+        ("GPU", ("GPU",)),
+        ("GPU.1", ("GPU.1",)),
+        ("AUTO", ("CPU",)),
+        ("AUTO:NPU", ("NPU",)),
+        ("AUTO:GPU,CPU", ("GPU", "CPU")),
+        ("AUTO:GPU.1,NPU,GPU.1", ("GPU.1", "NPU")),
+    ],
+)
+def test_openvino_devices_are_those_that_are_named(wanted: str, chosen: tuple[str, ...]) -> None:
+    assert choose_devices(wanted, ["CPU", "GPU.0", "GPU.1", "NPU"]) == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "absent"),
+    [
+        ("NPU.7", "'NPU.7'"),
+        ("AUTO:XPU,CPU", "'XPU'"),
+        ("AUTO:XPU,CPU,NPU.7", "'XPU', 'NPU.7'"),
+        ("AUTO:", "''"),
+        ("AUTO:-XPU", "'-XPU'"),
+        ("MULTI:CPU", "'MULTI:CPU'"),
+        ("CPU,GPU", "'CPU,GPU'"),
+    ],
+)
+def test_openvino_device_that_is_not_here_is_refused(
+    resnet: Model, wanted: str, absent: str
+) -> None:
+    with pytest.raises(BackendNotAvailableError, match=f"no device {absent} here") as caught:
+        create_backend("openvino", wanted.lower()).load(resnet, 1)
+    assert caught.value.hint.startswith("It finds CPU")
+    assert "AUTO:GPU,CPU" in caught.value.hint
+
+
+def test_each_device_of_a_choice_has_its_own_properties() -> None:
+    several = device_config(("GPU", "CPU"), 2, "f32", 1)
+    each = several["DEVICE_PROPERTIES"]
+    assert {name: each[name] for name in ("GPU", "CPU")} == {
+        name: device_config((name,), 2, "f32", 1) for name in ("GPU", "CPU")
+    }
+    assert "INFERENCE_NUM_THREADS" not in each["GPU"]
+    assert each["CPU"]["INFERENCE_PRECISION_HINT"] == "f32"
+    assert several["ENABLE_STARTUP_FALLBACK"] is True
+    without = device_config(("GPU", "NPU"), 2, "f32", 1)
+    assert without["ENABLE_STARTUP_FALLBACK"] is False, "the processor is not asked for"
+
+
+def test_choice_by_openvino_computes_in_the_precision_that_is_wanted(resnet: Model) -> None:
+    """OpenVINO's AUTO would take bf16 by itself where the processor has it."""
+    # One device twice: no machine of the tests has two, and one alone would be taken directly.
+    device = openvino_backend._Device(ov.Core(), ("CPU", "CPU"))
+    device.configure(2, "f32", 2)
+    assert device.name == "AUTO:CPU,CPU"
+    assert not device.keeps()
+    network = openvino_backend._Network(resnet, "fp32", device, 2, None)
+    exact = _loaded(OnnxRuntimeBackend(), resnet)
+    for count in (1, 3):
+        images = noise(resnet, count)
+        found = network.run(images, OUTPUTS)
+        assert _largest_difference(found, exact.run(images, OUTPUTS)) <= TOLERANCE
+
+
+def test_streams_stand_for_openvinos_modes(resnet: Model) -> None:
+    core = ov.Core()
+    graph = core.read_model(resnet.read(GRAPH))
+    names = ("NUM_STREAMS", "INFERENCE_NUM_THREADS")
+
+    def shape(config: dict[str, object]) -> list[int]:
+        compiled = core.compile_model(graph, "CPU", config)
+        return [compiled.get_property(name) for name in names]
+
+    _, cores = latency = shape({"PERFORMANCE_HINT": "LATENCY"})
+    assert shape(device_config(("CPU",), cores, "f32", 1)) == latency == [1, cores]
+    streams, threads = throughput = shape({"PERFORMANCE_HINT": "THROUGHPUT"})
+    assert shape(device_config(("CPU",), threads, "f32", streams)) == throughput
 
 
 @pytest.mark.parametrize(

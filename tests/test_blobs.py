@@ -135,6 +135,18 @@ def test_second_start_compiles_nothing(
     assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(first, second, strict=True))
 
 
+def test_choice_of_the_processor_alone_uses_its_blobs(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _logits(tmp_path, model)
+    forms = _compiled(monkeypatch)
+    for device in ("AUTO", "AUTO:CPU"):
+        backend = OpenVinoBackend(tmp_path, device)
+        backend.load(model, 2)
+        assert backend.run(noise(model, 1))["logits"].shape == (1, 10)
+    assert not forms
+
+
 def test_damaged_and_foreign_blobs_are_compiled_anew(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,8 +62,9 @@ class Settings(BaseSettings):
     )
     device: str | None = Field(
         None,
-        description="Where the backend computes: `cpu`, with OpenVINO `GPU` or `NPU`, with "
-        "ONNX Runtime `cuda`, `tensorrt`, `coreml` or `openvino`, with PyTorch `cuda` or `mps`.",
+        description="Where the backend computes: `cpu`, with OpenVINO `GPU`, `NPU` or a choice "
+        "such as `AUTO:GPU,CPU`, with ONNX Runtime `cuda`, `tensorrt`, `coreml` or `openvino`, "
+        "with PyTorch `cuda`, `mps` or `auto`. When empty, the processor; with PyTorch `auto`.",
     )
     goal: Literal["throughput", "latency"] = Field(
         "throughput",

@@ -1,18 +1,26 @@
 """OpenVINO: on the processor, or on a GPU or NPU of Intel's that is named.
 
-Tests cover the processor alone; for the other devices only the refusal of an absent one is tested.
+OpenVINO has a mode for latency and one for throughput (``PERFORMANCE_HINT``). On the processor they
+stand for two numbers, and Sightbox sets these: latency is one stream with all threads, throughput
+is more streams that share the threads. How many are best is measured (`sightbox.tuning`) and not
+left to OpenVINO's rule of thumb; the setting ``goal`` chooses between what was measured,
+``streams`` decides by hand.
+
+Tests cover the processor alone, and ``AUTO`` between the processor and itself; for the other
+devices the choice and the refusal of an absent one are tested. No such device was available.
 """
 
 import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sightbox.backends import Arrays, Pixels
 from sightbox.backends.blobs import BlobFolder
+from sightbox.backends.openvino_devices import choose_devices, device_config
 from sightbox.backends.telemetry import silenced
 from sightbox.errors import BackendError, BackendNotAvailableError
 from sightbox.machine import BF16_SETS, instruction_sets, processor_name
@@ -57,7 +65,8 @@ class OpenVinoBackend:
     Args:
         cache: Folder where compiled networks are kept for the next start; beside the model's files
             when not given, so that they go with the model. A model in memory keeps none then.
-        device: ``CPU``, or another device that OpenVINO finds here, such as ``GPU``.
+        device: ``CPU``, another device that OpenVINO finds here, such as ``GPU``, or several for
+            OpenVINO to choose from, such as ``AUTO:GPU,CPU``; see `choose_devices`.
     """
 
     name = "openvino"
@@ -77,8 +86,9 @@ class OpenVinoBackend:
         """
         try:
             core = ov.Core()
-            _check(core, self._device, variant)
-            device = _Device(core, self._device, self._config(threads, variant, streams))
+            device = _Device(core, choose_devices(self._device, core.available_devices))
+            _check(device.names, variant)
+            device.configure(threads, VARIANTS[variant], streams)
             network = _Network(model, variant, device, streams, self._blobs(model))
             for form in network.usual:
                 network.form(form)
@@ -105,23 +115,31 @@ class OpenVinoBackend:
             return BlobFolder(self._cache)
         return BlobFolder(model.folder / CACHE) if model.folder is not None else None
 
-    def _config(self, threads: int, variant: str, streams: int) -> dict[str, str | int | bool]:
-        config: dict[str, str | int | bool] = {
-            "INFERENCE_PRECISION_HINT": VARIANTS[variant],
-            "NUM_STREAMS": streams,
-        }
-        if self._device == "CPU":
-            # A thread that is bound to its core waits behind whatever else runs there.
-            config |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-        return config
 
+class _Device:
+    """Where networks are compiled, and with which settings.
 
-class _Device(NamedTuple):
-    """Where networks are compiled, and with which settings."""
+    Attributes:
+        name: What OpenVINO calls it: one device, or AUTO with several to choose from.
+    """
 
-    core: ov.Core
-    name: str
-    config: dict[str, str | int | bool]
+    def __init__(self, core: ov.Core, names: Sequence[str]) -> None:
+        self.core = core
+        self.names = tuple(names)
+        self.name = self.names[0] if len(self.names) == 1 else f"AUTO:{','.join(self.names)}"
+        self._config: dict[str, Any] = {}
+
+    def configure(self, threads: int, precision: str, streams: int) -> None:
+        """Sets how many threads and streams there are, and what they compute in."""
+        self._config = device_config(self.names, threads, precision, streams)
+
+    def compile(self, graph: ov.Model) -> ov.CompiledModel:
+        """Compiles a network."""
+        return self.core.compile_model(graph, self.name, self._config)
+
+    def restore(self, blob: bytes) -> ov.CompiledModel:
+        """Loads a network that was compiled before."""
+        return self.core.import_model(blob, self.name, self._config)
 
     def circumstances(self) -> str:
         """Tells all of the device that a compiled network depends on."""
@@ -130,11 +148,13 @@ class _Device(NamedTuple):
             for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         ]
         machine = (processor_name(), instruction_sets())
-        return repr((ov.get_version(), told, machine, sorted(self.config.items())))
+        return repr((ov.get_version(), told, machine, sorted(self._config.items())))
 
     def keeps(self) -> bool:
-        """Tells whether the device can export what it compiled."""
-        return "EXPORT_IMPORT" in self.core.get_property(self.name, "OPTIMIZATION_CAPABILITIES")
+        """Tells whether the device can export what it compiled; AUTO cannot."""
+        return len(self.names) == 1 and "EXPORT_IMPORT" in self.core.get_property(
+            self.name, "OPTIMIZATION_CAPABILITIES"
+        )
 
 
 class _Compiled:
@@ -206,7 +226,7 @@ class _Network:
         blob = self._blobs.read(file, circumstances)
         if blob is not None:
             try:
-                return self._device.core.import_model(blob, self._device.name, self._device.config)
+                return self._device.restore(blob)
             except RuntimeError as error:
                 logger.info("A kept network is compiled anew: %s", _reason(error))
         compiled = self._compile(form)
@@ -224,7 +244,7 @@ class _Network:
         if form.batch is not None:
             _, *picture = cut.input(0).get_partial_shape()
             cut.reshape([form.batch, *picture])
-        return self._device.core.compile_model(cut, self._device.name, self._device.config)
+        return self._device.compile(cut)
 
 
 def _fitting(count: int, outputs: Sequence[str]) -> _Form:
@@ -237,18 +257,13 @@ def _fitting(count: int, outputs: Sequence[str]) -> _Form:
     return _FULL
 
 
-def _check(core: ov.Core, device: str, variant: str) -> None:
+def _check(devices: Sequence[str], variant: str) -> None:
     if variant not in VARIANTS:
         raise BackendNotAvailableError(
             f"OpenVINO has no variant {variant!r}.", f"It has {', '.join(VARIANTS)}."
         )
-    here = core.available_devices
-    # Several devices of a kind are listed as GPU.0 and GPU.1; the kind alone means the first.
-    if device not in {*here, *(name.partition(".")[0] for name in here)}:
-        raise BackendNotAvailableError(
-            f"OpenVINO finds no device {device!r} here.", f"It finds {', '.join(here)}."
-        )
-    if variant == "bf16" and not (device == "CPU" and BF16_SETS & set(instruction_sets())):
+    on_processor = set(devices) == {"CPU"}
+    if variant == "bf16" and not (on_processor and BF16_SETS & set(instruction_sets())):
         raise BackendNotAvailableError(
             "The variant bf16 needs a processor with avx512_bf16 or amx_bf16.",
             "Use fp32 or int8.",
@@ -262,5 +277,5 @@ def _reason(error: RuntimeError) -> str:
 
 
 def create(device: str | None = None) -> OpenVinoBackend:
-    """Returns the backend for a device, in OpenVINO's own spelling."""
+    """Returns the backend for a device, in OpenVINO's own spelling; see `choose_devices`."""
     return OpenVinoBackend(device=(device or "CPU").upper())
