@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from commandline import run
 from sightbox import quantization
+from sightbox import tuning as subject
 from sightbox.backends import Arrays, Pixels
 from sightbox.backends.openvino import OpenVinoBackend
 from sightbox.catalogue import EMBEDDED
@@ -19,7 +21,7 @@ from sightbox.model import Model
 from sightbox.plan import FOLDER, advice, load_tuning
 from sightbox.schema import Json
 from sightbox.store import Store
-from sightbox.tuning import Effort, tune
+from sightbox.tuning import FULL, QUICK, Effort, tune
 
 TINY = Effort(("onnxruntime", "openvino"), 0.01, 1, (1,), 1)
 
@@ -46,6 +48,20 @@ def test_plans_are_measured_kept_and_used(store: Store) -> None:
     assert best is not None
     with Classifier(home=store.home) as classifier:
         assert classifier.plan == best.plan
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_pytorch_is_measured_only_in_full_and_only_where_it_is_installed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    assert "pytorch" not in QUICK.backends
+    assert "pytorch" in FULL.backends
+    monkeypatch.setattr(subject, "find_spec", lambda name: installed or name != "torch" or None)
+    tuning = tune(store, store.open(), replace(TINY, backends=("onnxruntime", "pytorch")))
+    rows = [row for row in tuning.rows if row.plan.backend == "pytorch"]
+    assert bool(rows) == installed
+    # torchvision has not the embedded network: that is a row with its reason, and never chosen.
+    assert all("torchvision has no network" in str(row.problem) for row in rows)
 
 
 def test_wrong_answers_cannot_win(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
