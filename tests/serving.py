@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from sightbox.classifier import Classifier
+from sightbox.residents import Residents
 from sightbox.settings import Settings, load_settings
 from sightbox.web.app import create_app
 from sightbox.web.server import Server
@@ -94,7 +95,10 @@ def running(app: Flask, settings: Settings) -> Iterator[Server]:
 def serving(classifier: Classifier, **given: object) -> Iterator[str]:
     """Serves `classifier`, and gives the URL."""
     settings = load_settings(port=0, **given)
-    with running(create_app(classifier, settings), settings) as server:
+    with (
+        Residents(classifier, settings) as residents,
+        running(create_app(classifier, settings, residents), settings) as server,
+    ):
         yield server.url
 
 

@@ -107,7 +107,7 @@ def test_form_with_one_picture_still_is_a_list(url: str, cat: bytes) -> None:
         ("min_score=2", "from 0 to 1"),
         ("lang=xx", "lang can be en, zh or both"),
         ("topk=3", "no parameter 'topk'"),
-        ("topk=3", "There are: top_k, lang, model, min_score, preprocessing."),
+        ("topk=3", "There are: top_k, lang, model, variant, min_score, preprocessing."),
     ],
 )
 def test_bad_parameter_is_a_bad_request(url: str, cat: bytes, query: str, told: str) -> None:
@@ -148,7 +148,7 @@ def test_one_bad_picture_among_seven_good_ones_at_once(url: str, cat: bytes) -> 
 @pytest.mark.parametrize(
     ("path", "known"),
     [
-        ("/v1/labels?x=1", "There are: lang."),
+        ("/v1/labels?x=1", "There are: lang, model."),
         ("/v1/models?lang=en", "This route takes none."),
         ("/v1/models/efficientnet-lite0?x", "This route takes none."),
         ("/v1/info?x", "This route takes none."),
@@ -168,9 +168,9 @@ def test_form_without_a_picture_is_a_bad_request(url: str, body: bytes) -> None:
     assert "image=@photo.jpg" in told
 
 
-def test_model_that_is_not_loaded_is_not_found(url: str, cat: bytes) -> None:
+def test_model_that_is_not_here_is_not_found(url: str, cat: bytes) -> None:
     answer = ask(url, "/v1/classify?model=resnet18", cat)
-    assert "answers with efficientnet-lite0" in assert_problem(answer, 404, "model_not_found")
+    assert "Here are: efficientnet-lite0." in assert_problem(answer, 404, "model_not_found")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ LAYERS = {
         "labelled",
     ),
     3: ("batching", "explanation", "streaming", "classifier"),
-    4: ("tuning", "evaluation", "journal", "evaluation_page"),
+    4: ("tuning", "opening", "residents", "evaluation", "journal", "evaluation_page"),
     5: ("web", "cli", "__main__"),
 }
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}

@@ -1,6 +1,7 @@
 """Cores from the control group, names from /proc/cpuinfo."""
 
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import pytest
 
 from sightbox.machine import (
     cpu_quota,
+    give_back_memory,
     instruction_sets,
     processor_name,
+    resident_bytes,
     usable_cores,
     wanted_threads,
 )
@@ -143,3 +146,22 @@ def test_heaps_of_malloc_are_limited() -> None:
         for limit in ([], ["1"])
     ]
     assert counts[0] > counts[1] == 1
+
+
+def test_resident_memory_is_told_in_bytes(tmp_path: Path) -> None:
+    statm = tmp_path / "statm"
+    statm.write_text("9000 30 20 1 0 300 0\n")
+    assert resident_bytes(statm) == 30 * mmap.PAGESIZE
+    assert resident_bytes(tmp_path / "nope") == 0
+
+
+def test_what_is_free_is_given_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("only glibc gives memory back when it is asked to")
+    taken = [b"x" * 50_000 for _ in range(2000)]
+    above = b"x" * 50_000  # malloc gives back by itself what nothing lies above
+    del taken
+    before = resident_bytes()
+    give_back_memory()
+    assert resident_bytes() < before - 50_000_000
+    assert above

@@ -400,14 +400,12 @@ def test_client_learns_what_it_needs(served: Served) -> None:
     assert ask(served.url, "/v2/")[2] == ask(served.url, "/v2")[2]
 
 
-def test_model_that_is_not_loaded_is_listed_and_does_not_answer(
-    tmp_path: Path, dummy: Classifier
-) -> None:
+def test_damaged_model_is_listed_and_does_not_answer(tmp_path: Path, dummy: Classifier) -> None:
     (tmp_path / "models" / "other").mkdir(parents=True)
     with serving(dummy, home=tmp_path) as url:
         everything = ask(url, "/v2/repository/index", b"")[2]
         only_ready = ask(url, "/v2/repository/index", b'{"ready": true}')[2]
-        assert_error(ask(url, "/v2/models/other_u8"), 404, "'other' is not loaded")
+        assert_error(ask(url, "/v2/models/other_u8"), 500, "no readable card")
     states = {model["name"]: model["state"] for model in everything}
     assert states == dict.fromkeys(OUTPUTS, "READY") | dict.fromkeys(
         ("other", "other_u8", "other_image"), "UNAVAILABLE"

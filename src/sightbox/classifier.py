@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from sightbox.batching import Answer, Batcher
 from sightbox.errors import DeadlineError, RequestError, SightboxError
 from sightbox.explanation import Head, class_maps, read_head
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
-from sightbox.machine import usable_cores
-from sightbox.model import Card
+from sightbox.machine import give_back_memory, resident_bytes, usable_cores
+from sightbox.model import Card, graph_file
 from sightbox.pictures import Picture, PreparedPicture, prepare_picture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
@@ -61,6 +62,8 @@ class Classifier:
         limits: Which pictures are accepted.
         preprocessing: How pictures are prepared: ``exact`` as the card says, or ``fast`` or
             ``nearest``, which take less time and change the answer a little.
+        decoding: What is held while a picture is decoded, such as a semaphore that several
+            classifiers share; one with a permit for each usable core when not given.
 
     What is not given of backend, variant, threads, streams and max_batch is as `sightbox tune`
     measured it fastest here; where it was not run, ONNX Runtime computes the exact answer with all
@@ -93,6 +96,7 @@ class Classifier:
         queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
         preprocessing: str = "exact",
+        decoding: AbstractContextManager[object] | None = None,
     ) -> None:
         store = Store(None if home is None else Path(home))
         opened = store.open(model)
@@ -115,11 +119,16 @@ class Classifier:
         )
         self._backend = own or create_backend(self.plan.backend, device)
         opened.check_variant(self.plan.variant)
+        self._least_memory = opened.size(graph_file(self.plan.variant))
+        # Free memory that the process still holds would hide what the engine takes.
+        give_back_memory()
+        self._memory_before = resident_bytes()
         self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
         self._model = opened
         self._head: Head | None = None
         self._explaining = threading.Lock()
-        self._decoding = threading.BoundedSemaphore(usable_cores())
+        # As many at once as there are cores: more would only take the processor from the engine.
+        self.decoding = decoding or threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
             self._run,
             _test_picture(self.card),
@@ -127,6 +136,9 @@ class Classifier:
             capacity=_positive("queue_size", queue_size),
             workers=self.plan.streams,
         )
+        self.memory = self._grown()
+        """Bytes that the process grew by while it loaded, and while `warm_up` ran; at least the
+        size of the graph. What other threads took and freed meanwhile is in it."""
 
     @property
     def info(self) -> ModelInfo:
@@ -236,8 +248,7 @@ class Classifier:
         """
         mode = check_preprocessing(preprocessing or self.preprocessing)
         asked = perf_counter()
-        # As many at once as there are cores: more would only take the processor from the engine.
-        with self._decoding:
+        with self.decoding:
             waited = perf_counter() - asked
             prepared = prepare_picture(picture, self.card.recipe, self.limits, mode)
         return replace(prepared, waited=waited)
@@ -279,10 +290,20 @@ class Classifier:
         """
         self._batcher.prove()
 
+    def warm_up(self) -> None:
+        """Runs the largest batch once, so that `memory` counts what the engine takes for it.
+
+        Raises:
+            BackendError: The engine failed.
+        """
+        self._run(np.stack([_test_picture(self.card)] * self.plan.max_batch))
+        self.memory = self._grown()
+
     def close(self) -> None:
-        """Answers what waits and frees the engine; may be called twice."""
+        """Answers what waits, frees the engine and gives its memory back; may be called twice."""
         self._batcher.close()
         self._backend.close()
+        give_back_memory()
 
     def __enter__(self) -> Self:
         return self
@@ -297,6 +318,11 @@ class Classifier:
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.run(batch)["logits"]
+
+    def _grown(self) -> int:
+        # What stays, without what was only needed on the way.
+        give_back_memory()
+        return max(self._least_memory, resident_bytes() - self._memory_before)
 
     def _scores(self, logits: NDArray[np.float32], k: int, min_score: float) -> tuple[Score, ...]:
         probabilities = softmax(logits)

@@ -9,6 +9,7 @@ request -> bytes     `RequestError`, `BodyTooLargeError`          4xx     2
 bytes -> image       `ImageError` and its two refinements         4xx     1
 weights -> arrays    `CheckpointError`                            422     1
 arrays -> model      `ModelError`, `ModelNotFoundError`           500     1
+model -> memory      `ModelTooLargeError`, `ModelsBusyError`      507/3   1
 network -> weights   `DownloadError`                              502     1
 batch -> logits      `BackendError`, `BackendNotAvailableError`   500     1
 waiting for a turn   `QueueFullError`, `DeadlineError`            503/4   1
@@ -108,6 +109,22 @@ class ModelNotFoundError(SightboxError):
     title = "There is no such model here"
     status = 404
     exit_code = 2
+
+
+class ModelTooLargeError(SightboxError):
+    """The model would not fit in the memory that models may take, even if no other were loaded."""
+
+    code = "model_too_large"
+    title = "The model does not fit in the memory"
+    status = 507  # Insufficient Storage: RFC 4918, section 11.5
+
+
+class ModelsBusyError(SightboxError):
+    """The model fits only when others are dropped, and those answer requests; try again shortly."""
+
+    code = "models_busy"
+    title = "Other models fill the memory"
+    status = 503
 
 
 class DownloadError(SightboxError):

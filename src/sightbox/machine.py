@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import mmap
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
+STATM = Path("/proc/self/statm")
 
 _ARENA_MAX = -8
 """M_ARENA_MAX of mallopt(3)."""
@@ -53,6 +55,27 @@ def limit_arenas(arenas: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_ARENA_MAX, arenas)
+
+
+def resident_bytes(statm: Path = STATM) -> int:
+    """Returns how much memory this process has in RAM; 0 where the system does not tell it so.
+
+    Args:
+        statm: The file that tells it, in pages (proc_pid_statm(5)).
+    """
+    lines = _lines(statm)
+    return int(lines[0].split()[1]) * mmap.PAGESIZE if lines else 0
+
+
+def give_back_memory() -> None:
+    """Lets glibc's malloc give what is free back to the system; elsewhere nothing happens.
+
+    By itself it keeps most of it: of a network that was dropped, ONNX Runtime's session of 80 MB
+    stayed with the process whole.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def cpu_quota(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float | None:

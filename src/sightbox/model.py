@@ -26,6 +26,9 @@ WEIGHTS = "weights.safetensors"
 EXACT = "fp32"
 """The variant whose answers are the network's own."""
 
+_REPORT = ".json"
+"""How the name of an agreement report ends."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 MAX_CLASSES = 1_000_000
@@ -119,6 +122,12 @@ class Card:
             raise ModelError(f"The model's card is damaged: {error}.") from error
         return card
 
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants: the exact one, and those that were compared with it."""
+        reports = (file for file in sorted(self.files) if file.endswith(_REPORT))
+        return EXACT, *(file.removesuffix(_REPORT) for file in reports)
+
     def load_labels(self, own: Path | None = None) -> Labels:
         """Returns the names of the model's classes.
 
@@ -168,6 +177,13 @@ class Model:
                 f"Make it: sightbox models optimize {self.card.name}.",
             )
 
+    def size(self, file: str) -> int:
+        """Returns the size of a file, in bytes; 0 when it is missing, which `read` tells of."""
+        if self.folder is None:
+            return len(self.contents[file])
+        path = self.folder / file
+        return path.stat().st_size if path.is_file() else 0
+
     def read(self, file: str) -> bytes:
         """Returns the content of a file, after its sha256 was compared with the card's.
 
@@ -204,7 +220,7 @@ def graph_file(variant: str) -> str:
 
 def report_file(variant: str) -> str:
     """Returns the name of the file with the agreement report of a variant."""
-    return f"{variant}.json"
+    return variant + _REPORT
 
 
 def is_name(name: str) -> bool:

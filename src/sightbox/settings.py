@@ -99,6 +99,14 @@ class Settings(BaseSettings):
     queue_size: int = Field(
         256, ge=1, le=65536, description="Most pictures that may wait for the engine."
     )
+    max_models_mb: float = Field(
+        1000.0,
+        ge=0,
+        le=1_000_000,
+        description="Most memory of the models that a server has loaded. Above it those that were "
+        "not used for longest are dropped; the default model never is.",
+        json_schema_extra={"unit": "MB"},
+    )
     max_wait: float = Field(
         30.0,
         gt=0,

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sightbox import opening
 from sightbox.classifier import Classifier
 from sightbox.cli.explain import save_overlay
 from sightbox.cli.interrupts import instant_interrupts
@@ -13,11 +14,8 @@ from sightbox.cli.output import Result, open_writer
 from sightbox.cli.pictures import PICTURE_SUFFIXES, Item, find_items
 from sightbox.cli.screen import console
 from sightbox.errors import RequestError, SightboxError
-from sightbox.image import ImageLimits
 from sightbox.prediction import Prediction
 from sightbox.settings import Settings, load_settings
-
-PIXELS_PER_MEGAPIXEL = 1_000_000
 
 ALL = "both"
 """What is asked for to see the labels in every language there is."""
@@ -84,26 +82,9 @@ def run(
 
 def open_classifier(settings: Settings) -> Classifier:
     """Returns the classifier that the settings describe."""
-    limits = ImageLimits(max_pixels=int(settings.max_megapixels * PIXELS_PER_MEGAPIXEL))
-    if settings.allow_tiff:
-        limits = ImageLimits(limits.max_pixels, (*limits.formats, "TIFF"))
     # The engine is imported here.
     with instant_interrupts():
-        return Classifier(
-            settings.model,
-            settings.backend,
-            variant=settings.variant,
-            device=settings.device,
-            home=settings.home,
-            threads=settings.threads,
-            streams=settings.streams,
-            max_batch=settings.max_batch,
-            goal=settings.goal,
-            least_agreement=settings.least_agreement,
-            queue_size=settings.queue_size,
-            limits=limits,
-            preprocessing=settings.preprocessing,
-        )
+        return opening.open_classifier(settings)
 
 
 def _answers(

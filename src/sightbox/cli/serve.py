@@ -9,6 +9,7 @@ from sightbox.cli.classify import open_classifier
 from sightbox.cli.screen import console
 from sightbox.machine import limit_arenas, usable_cores
 from sightbox.plan import advice
+from sightbox.residents import Residents
 from sightbox.settings import load_settings
 from sightbox.store import Store
 from sightbox.web.app import create_app
@@ -29,8 +30,8 @@ def run(given: Mapping[str, object]) -> int:
     # Waitress warns of each request that waits; waiting is what a queue is for.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     screen = console()
-    with open_classifier(settings) as classifier:
-        server = Server(create_app(classifier, settings), settings)
+    with open_classifier(settings) as classifier, Residents(classifier, settings) as residents:
+        server = Server(create_app(classifier, settings, residents), settings)
         stop_on_signals(server)
         name = classifier.card.name
         screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))

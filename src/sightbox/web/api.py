@@ -11,7 +11,9 @@ from flask import Blueprint, Response, current_app, request
 import sightbox
 from sightbox.classifier import Classifier
 from sightbox.errors import ModelError, ModelNotFoundError, RequestError
+from sightbox.labels import Labels
 from sightbox.machine import instruction_sets, processor_name
+from sightbox.residents import Loaded
 from sightbox.schema import (
     Json,
     card_to_json,
@@ -20,8 +22,9 @@ from sightbox.schema import (
     prediction_to_json,
     result_to_json,
 )
+from sightbox.settings import Settings
 from sightbox.web.forms import read_pictures
-from sightbox.web.service import CLIENT_GONE, Service, current_service
+from sightbox.web.service import CLIENT_GONE, current_service
 
 BYTES_PER_MB = 1_000_000
 
@@ -37,39 +40,44 @@ api = Blueprint("api", __name__)
 def classify() -> Response:
     """Classifies a raw body (one object), or the `image` parts of a form (a list of results)."""
     service = current_service()
-    _only_known("top_k", "lang", "model", "min_score", "preprocessing")
-    _check_model(request.args.get("model"), service)
-    languages = _languages(request.args.get("lang"), service.classifier)
-    top_k = _number("top_k", int, service.settings.top_k)
-    min_score = _number("min_score", float, service.settings.min_score)
+    _only_known("top_k", "lang", "model", "variant", "min_score", "preprocessing")
+    with service.using(request.args.get("model"), request.args.get("variant")) as classifier:
+        return _json(_classified(classifier, service.settings))
+
+
+def _classified(classifier: Classifier, settings: Settings) -> Json:
+    languages = _languages(request.args.get("lang"), classifier.labels)
+    top_k = _number("top_k", int, settings.top_k)
+    min_score = _number("min_score", float, settings.min_score)
     preprocessing = request.args.get("preprocessing")
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
-        answer = service.classifier.classify(
+        answer = classifier.classify(
             body,
             top_k=top_k,
             min_score=min_score,
-            timeout=service.settings.max_wait,
+            timeout=settings.max_wait,
             preprocessing=preprocessing,
             abandoned=request.environ.get(CLIENT_GONE, lambda: False),
         )
-        return _json(prediction_to_json(answer, languages))
+        return prediction_to_json(answer, languages)
     boundary = request.mimetype_params.get("boundary", "")
-    pictures = read_pictures(request.stream, boundary, service.settings.max_parts)
-    results = service.classifier.classify_many(
+    pictures = read_pictures(request.stream, boundary, settings.max_parts)
+    results = classifier.classify_many(
         pictures, top_k=top_k, min_score=min_score, preprocessing=preprocessing
     )
-    return _json({"results": [result_to_json(result, languages) for result in results]})
+    return {"results": [result_to_json(result, languages) for result in results]}
 
 
 @api.get("/v1/models")
 def models() -> Response:
-    """Lists the models that are here; `default` is the one that answers."""
+    """Lists the models that are here; `default` is the one that answers when none is named."""
     _only_known()
     service = current_service()
-    loaded = service.classifier.card.name
-    return _json({"default": loaded, "models": [_model_or_problem(name) for name in service.names]})
+    default = service.classifier.card.name
+    listed = [_model_or_problem(name) for name in service.names]
+    return _json({"default": default, "models": listed})
 
 
 @api.get("/v1/models/<name>")
@@ -81,21 +89,23 @@ def model(name: str) -> Response:
 
 @api.get("/v1/labels")
 def labels() -> Response:
-    """Lists the classes of the model that answers."""
-    _only_known("lang")
-    classifier = current_service().classifier
-    languages = _languages(request.args.get("lang"), classifier) or classifier.labels.languages
+    """Lists the classes of a model; it is not loaded for that."""
+    _only_known("lang", "model")
+    service = current_service()
+    name = request.args.get("model", service.classifier.card.name)
+    found = service.residents.labels(name)
+    languages = _languages(request.args.get("lang"), found) or found.languages
     return _json(
         {
-            "model": classifier.card.name,
+            "model": name,
             "languages": list(languages),
             "labels": [
                 {
                     "index": index,
                     "wnid": wnid,
-                    "label": {code: classifier.labels.names[code][index] for code in languages},
+                    "label": {code: found.names[code][index] for code in languages},
                 }
-                for index, wnid in enumerate(classifier.labels.wnids)
+                for index, wnid in enumerate(found.wnids)
             ],
         }
     )
@@ -150,15 +160,14 @@ def body_limit_bytes(max_body_mb: float) -> int:
 
 
 def _model(name: str) -> Json:
-    service = current_service()
-    loaded = service.classifier.card
-    if name == loaded.name:
-        return card_to_json(loaded) | {"loaded": True}
-    found = service.store.find(name) if name in service.names else None
-    if found is None:
-        listed = ", ".join(service.names)
-        raise ModelNotFoundError(f"There is no model {name!r}.", f"Here are: {listed}.")
-    return card_to_json(found.card) | {"loaded": False}
+    residents = current_service().residents
+    card = residents.card(name)
+    loaded = {one.variant: one for one in residents.loaded if one.name == name}
+    variants = [
+        _variant_to_json(variant, loaded.get(variant))
+        for variant in dict.fromkeys((*card.variants, *loaded))
+    ]
+    return card_to_json(card) | {"loaded": bool(loaded), "variants": variants}
 
 
 def _model_or_problem(name: str) -> Json:
@@ -168,21 +177,22 @@ def _model_or_problem(name: str) -> Json:
         return {"name": name, "loaded": False, "problem": str(error)}
 
 
-def _check_model(name: str | None, service: Service) -> None:
-    loaded = service.classifier.card.name
-    if name not in {None, loaded}:
-        raise ModelNotFoundError(
-            f"The model {name!r} is not loaded.", f"This server answers with {loaded}."
-        )
+def _variant_to_json(name: str, loaded: Loaded | None) -> Json:
+    return {
+        "name": name,
+        "loaded": loaded is not None,
+        "backend": loaded.backend if loaded else None,
+        "memory_mb": round(loaded.memory / BYTES_PER_MB, 1) if loaded else None,
+    }
 
 
-def _languages(wanted: str | None, classifier: Classifier) -> tuple[str, ...] | None:
+def _languages(wanted: str | None, labels: Labels) -> tuple[str, ...] | None:
     if wanted is None or wanted == ALL_LANGUAGES:
         return None
-    if wanted not in classifier.labels.languages:
+    if wanted not in labels.languages:
         raise RequestError(
             f"There are no labels in {wanted!r}.",
-            f"lang can be {', '.join(classifier.labels.languages)} or {ALL_LANGUAGES}.",
+            f"lang can be {', '.join(labels.languages)} or {ALL_LANGUAGES}.",
         )
     return (wanted,)
 

@@ -3,8 +3,8 @@
 from flask import Flask
 
 from sightbox.classifier import Classifier
+from sightbox.residents import Residents
 from sightbox.settings import Settings
-from sightbox.store import Store
 from sightbox.web import guard, problems
 from sightbox.web.api import api, body_limit_bytes
 from sightbox.web.dialects.open_inference import open_inference
@@ -12,16 +12,22 @@ from sightbox.web.pages import pages
 from sightbox.web.service import Service
 
 
-def create_app(classifier: Classifier, settings: Settings) -> Flask:
+def create_app(
+    classifier: Classifier, settings: Settings, residents: Residents | None = None
+) -> Flask:
     """Returns the WSGI application around a classifier.
 
     Args:
         classifier: What answers; the caller closes it.
         settings: Limits, defaults, and who may come in.
+        residents: The models that answer when they are named, made for this classifier; the
+            caller closes them. Where none are given, there are those of the settings' home.
     """
     app = Flask("sightbox.web")
     app.config["MAX_CONTENT_LENGTH"] = body_limit_bytes(settings.max_body_mb)
-    app.extensions["sightbox"] = Service(classifier, settings, Store(settings.home))
+    app.extensions["sightbox"] = Service(
+        classifier, settings, residents or Residents(classifier, settings)
+    )
     app.register_blueprint(api)
     app.register_blueprint(open_inference)
     app.register_blueprint(pages)

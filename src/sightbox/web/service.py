@@ -2,16 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from flask import current_app
 
 from sightbox.classifier import Classifier
-from sightbox.errors import BackendError, ClosedError, ModelNotFoundError, SightboxError
+from sightbox.errors import BackendError, ClosedError, SightboxError
+from sightbox.residents import Residents
 from sightbox.settings import Settings
-from sightbox.store import Store
 
 _KEY = "sightbox"
 
@@ -61,44 +61,27 @@ class Service:
     Attributes:
         classifier: What answers.
         settings: The settings of the server.
-        store: The models that are here.
+        residents: The models that are here, and which of them are loaded.
         readiness: Whether the engine answers.
         draining: Set when the server stops and only finishes what it has accepted.
     """
 
     classifier: Classifier
     settings: Settings
-    store: Store
+    residents: Residents
     readiness: Readiness = field(default_factory=Readiness)
     draining: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def loaded(self) -> tuple[str, ...]:
-        """Names of the models that answer now."""
-        return (self.classifier.card.name,)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Names of the models that are here, loaded or not, sorted."""
-        return tuple(sorted({*self.store.names(), *self.loaded}))
+        return self.residents.names
 
-    @contextmanager
-    def using(self, name: str | None, variant: str | None = None) -> Iterator[Classifier]:
-        """Gives the classifier of a model for as long as the block runs.
-
-        Args:
-            name: Name of the model; the default one when None.
-            variant: Variant of the model; the loaded one when None.
-
-        Raises:
-            ModelNotFoundError: The model is not loaded, or not in this variant.
-        """
-        loaded = self.classifier.info
-        if name not in {None, loaded.name} or variant not in {None, loaded.variant}:
-            raise ModelNotFoundError(
-                f"The model {name!r} is not loaded.", f"This server answers with {loaded.name}."
-            )
-        yield self.classifier
+    def using(
+        self, name: str | None, variant: str | None = None
+    ) -> AbstractContextManager[Classifier]:
+        """Gives the classifier of a model for as long as the block runs: `Residents.using`."""
+        return self.residents.using(name, variant)
 
     def check_ready(self) -> None:
         """Proves that the server answers pictures.

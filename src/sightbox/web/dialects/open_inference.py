@@ -13,7 +13,7 @@ from flask.blueprints import BlueprintSetupState
 
 import sightbox
 from sightbox.classifier import Classifier
-from sightbox.errors import RequestError
+from sightbox.errors import BackendError, RequestError, SightboxError
 from sightbox.schema import Json, json_to_bytes
 from sightbox.web.api import body_limit_bytes
 from sightbox.web.dialects.bodies import read_body
@@ -77,23 +77,28 @@ def ready() -> Response:
 
 @open_inference.get("/models")
 def models() -> Response:
-    """Lists the names that answer."""
+    """Lists the names that answer, loaded or not."""
     return _json({"models": [surface.name for surface in _answering()]})
 
 
 @open_inference.post("/repository/index")
 def index() -> Response:
-    """Lists the models that are here and their states; with ``ready`` only those that answer."""
+    """Lists the models that are here and their states; with ``ready`` only those that answer.
+
+    A model that will be loaded when it is asked is ready: a client need not do anything for it.
+    """
     body = _body()
     only_ready = bool(body) and read_json(body).get("ready") is True
-    answering = _answering()
-    found = answering if only_ready else surfaces_of(current_service().names).values()
-    ready, idle = ("READY", ""), ("UNAVAILABLE", "not loaded")
     return _json(
         [
-            {"name": surface.name, "version": VERSION, "state": state, "reason": reason}
-            for surface in found
-            for state, reason in [ready if surface in answering else idle]
+            {
+                "name": surface.name,
+                "version": VERSION,
+                "state": "UNAVAILABLE" if problem else "READY",
+                "reason": problem,
+            }
+            for surface, problem in _surfaces()
+            if not (only_ready and problem)
         ]
     )
 
@@ -108,34 +113,36 @@ def all_statistics() -> Response:
 @open_inference.get("/models/<name>/versions/<version>/stats")
 def statistics(name: str, version: str = VERSION) -> Response:
     """Gives the statistics of a model."""
-    with _using(name, version) as (surface, _):
-        return _statistics(surface)
+    return _statistics(_find(name, version))
 
 
 @open_inference.get("/models/<name>")
 @open_inference.get("/models/<name>/versions/<version>")
 def metadata(name: str, version: str = VERSION) -> Response:
     """Describes the inputs and outputs of a model."""
-    with _using(name, version) as (surface, classifier):
-        return _json(surface.metadata(classifier.card))
+    surface = _find(name, version)
+    return _json(surface.metadata(current_service().residents.card(surface.model)))
 
 
 @open_inference.get("/models/<name>/config")
 @open_inference.get("/models/<name>/versions/<version>/config")
 def config(name: str, version: str = VERSION) -> Response:
     """Describes a model as Triton's configuration does."""
-    with _using(name, version) as (surface, classifier):
-        return _json(surface.config(classifier.card, _max_batch()))
+    surface = _find(name, version)
+    card = current_service().residents.card(surface.model)
+    return _json(surface.config(card, _max_batch()))
 
 
 @open_inference.get("/models/<name>/ready")
 @open_inference.get("/models/<name>/versions/<version>/ready")
 def model_ready(name: str, version: str = VERSION) -> Response:
-    """Answers 200 when a model takes pictures, else 503."""
-    with _using(name, version) as (surface, classifier):
-        if not classifier.ready:
-            raise NotReadyError("The engine is out of order.", "It is restarting.")
-        return _json({"name": surface.name, "ready": True})
+    """Answers 200 when a model takes pictures, if need be after it was loaded; else why not."""
+    surface = _find(name, version)
+    try:
+        current_service().residents.check(surface.model)
+    except BackendError as error:
+        raise NotReadyError(error.detail, error.hint) from error
+    return _json({"name": surface.name, "ready": True})
 
 
 @open_inference.post("/models/<name>/infer")
@@ -174,10 +181,13 @@ def not_here(**_: str) -> Response:
 
 @contextmanager
 def _using(name: str, version: str) -> Iterator[tuple[Surface, Classifier]]:
-    service = current_service()
-    surface = find_surface(name, version, service.names)
-    with service.using(surface.model) as classifier:
+    surface = _find(name, version)
+    with current_service().using(surface.model) as classifier:
         yield surface, classifier
+
+
+def _find(name: str, version: str) -> Surface:
+    return find_surface(name, version, current_service().names)
 
 
 def _read(surface: Surface, classifier: Classifier) -> InferenceRequest:
@@ -195,9 +205,23 @@ def _body() -> bytes:
 
 
 def _answering() -> list[Surface]:
-    service = current_service()
-    found = surfaces_of(service.names).values()
-    return [surface for surface in found if surface.model in service.loaded]
+    return [surface for surface, problem in _surfaces() if not problem]
+
+
+def _surfaces() -> Iterator[tuple[Surface, str]]:
+    """Yields all there are, each with the reason why it does not answer, or nothing."""
+    names = current_service().names
+    problems = {name: _problem(name) for name in names}
+    for surface in surfaces_of(names).values():
+        yield surface, problems[surface.model]
+
+
+def _problem(model: str) -> str:
+    try:
+        current_service().residents.check(model)
+    except SightboxError as error:
+        return error.detail
+    return ""
 
 
 def _max_batch() -> int:

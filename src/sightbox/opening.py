@@ -1,0 +1,87 @@
+"""Classifiers as the settings describe them."""
+
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+
+from sightbox.classifier import Classifier
+from sightbox.image import ImageLimits
+from sightbox.model import Model
+from sightbox.plan import Plan, choose
+from sightbox.settings import Settings
+
+PIXELS_PER_MEGAPIXEL = 1_000_000
+
+
+def open_classifier(
+    settings: Settings,
+    name: str | None = None,
+    plan: Plan | None = None,
+    decoding: AbstractContextManager[object] | None = None,
+) -> Classifier:
+    """Returns the classifier that the settings describe.
+
+    Args:
+        settings: The settings.
+        name: Name of a model; that of the settings when not given.
+        plan: How to run it; as the settings say when not given.
+        decoding: See `Classifier`.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelError: The model is damaged.
+        BackendError: The backend is not available or refuses the model.
+    """
+    given = {
+        "backend": settings.backend,
+        "variant": settings.variant,
+        "threads": settings.threads,
+        "streams": settings.streams,
+        "max_batch": settings.max_batch,
+    }
+    return Classifier(
+        name or settings.model,
+        device=settings.device,
+        home=settings.home,
+        goal=settings.goal,
+        least_agreement=settings.least_agreement,
+        queue_size=settings.queue_size,
+        limits=image_limits(settings),
+        preprocessing=settings.preprocessing,
+        decoding=decoding,
+        **(given if plan is None else asdict(plan)),
+    )
+
+
+def plan_for(settings: Settings, model: Model, variant: str | None = None) -> Plan:
+    """Returns how the settings would run a model.
+
+    Args:
+        settings: The settings.
+        model: The model.
+        variant: The variant that is wanted; as the settings say when not given.
+    """
+    plan = _choose(settings, model, settings.variant)
+    # There is one plan for a variant, whether it was asked for by name or not.
+    return plan if variant in {None, plan.variant} else _choose(settings, model, variant)
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """Returns which pictures the settings let in."""
+    limits = ImageLimits(max_pixels=int(settings.max_megapixels * PIXELS_PER_MEGAPIXEL))
+    if settings.allow_tiff:
+        limits = ImageLimits(limits.max_pixels, (*limits.formats, "TIFF"))
+    return limits
+
+
+def _choose(settings: Settings, model: Model, variant: str | None) -> Plan:
+    return choose(
+        model,
+        settings.goal,
+        least_agreement=settings.least_agreement,
+        measured=settings.device is None,
+        backend=settings.backend,
+        variant=variant,
+        threads=settings.threads,
+        streams=settings.streams,
+        max_batch=settings.max_batch,
+    )
