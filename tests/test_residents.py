@@ -213,10 +213,13 @@ def test_largest_batch_counts_in_the_memory(shelf: Path, monkeypatch: pytest.Mon
     def take(images: Pixels) -> None:
         taken[0] = max(taken[0], 300_000 * len(images))
 
-    with Classifier("north", DummyBackend(take), home=shelf, max_batch=8) as classifier:
-        assert classifier.memory == GRAPH_BYTES
-        classifier.warm_up()
-        assert classifier.memory == 8 * 300_000
+    def load(settings: Settings, name: str, _plan: Plan, _decoding: Decoding) -> Classifier:
+        made = Classifier(name, DummyBackend(take), home=settings.home, max_batch=8)
+        assert made.memory == GRAPH_BYTES
+        return made
+
+    with opened(shelf, 4, load) as residents, residents.using("north"):
+        assert [one.memory for one in residents.loaded] == [GRAPH_BYTES, 8 * 300_000]
 
 
 def test_model_that_proves_larger_makes_more_room(
