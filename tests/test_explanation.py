@@ -10,6 +10,7 @@ from PIL import Image
 
 from commandline import run
 from reference.seeded import CLASSES, model_of, noise, seeded_resnet18
+from serving import FORM, ask, assert_problem, form, serving
 from sightbox import Classifier
 from sightbox.backends.onnxruntime import OnnxRuntimeBackend
 from sightbox.errors import BackendError, RequestError
@@ -167,3 +168,17 @@ def test_overlay_in_a_folder_that_is_not_there_is_refused(photos: Path, tmp_path
     )
     assert code == 2
     assert "cannot be written: No such file" in error
+
+
+def test_http_explains_when_asked(classifier: Classifier, photos: Path) -> None:
+    picture = (photos / "rocket.jpg").read_bytes()
+    with serving(classifier) as url:
+        plain = ask(url, "/v1/classify?explain=false&top_k=2", picture)
+        explained = ask(url, "/v1/classify?explain=true&top_k=2", picture)
+        many = ask(url, "/v1/classify?explain=true&top_k=1", form(picture, picture), FORM)
+        wrong = ask(url, "/v1/classify?explain=yes", picture)
+    assert "explanation" not in plain[2]
+    expected = prediction_to_json(classifier.classify(picture, explain=True, top_k=2))
+    assert explained[2]["explanation"] == expected["explanation"]
+    assert [len(one["explanation"]["maps"]) for one in many[2]["results"]] == [1, 1]
+    assert "true or false" in assert_problem(wrong, 400, "bad_request")

@@ -40,7 +40,7 @@ api = Blueprint("api", __name__)
 def classify() -> Response:
     """Classifies a raw body (one object), or the `image` parts of a form (a list of results)."""
     service = current_service()
-    _only_known("top_k", "lang", "model", "variant", "min_score", "preprocessing")
+    _only_known("top_k", "lang", "model", "variant", "min_score", "preprocessing", "explain")
     with service.using(request.args.get("model"), request.args.get("variant")) as classifier:
         return _json(_classified(classifier, service.settings))
 
@@ -50,6 +50,7 @@ def _classified(classifier: Classifier, settings: Settings) -> Json:
     top_k = _number("top_k", int, settings.top_k)
     min_score = _number("min_score", float, settings.min_score)
     preprocessing = request.args.get("preprocessing")
+    explain = _switch("explain")
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
@@ -59,13 +60,18 @@ def _classified(classifier: Classifier, settings: Settings) -> Json:
             min_score=min_score,
             timeout=settings.max_wait,
             preprocessing=preprocessing,
+            explain=explain,
             abandoned=request.environ.get(CLIENT_GONE, lambda: False),
         )
         return prediction_to_json(answer, languages)
     boundary = request.mimetype_params.get("boundary", "")
     pictures = read_pictures(request.stream, boundary, settings.max_parts)
     results = classifier.classify_many(
-        pictures, top_k=top_k, min_score=min_score, preprocessing=preprocessing
+        pictures,
+        top_k=top_k,
+        min_score=min_score,
+        preprocessing=preprocessing,
+        explain=explain,
     )
     return {"results": [result_to_json(result, languages) for result in results]}
 
@@ -205,6 +211,13 @@ def _number(name: str, kind: type[Number], default: Number) -> Number:
         return kind(text)
     except ValueError:
         raise RequestError(f"{name} is {text!r}, which is no number.") from None
+
+
+def _switch(name: str) -> bool:
+    text = request.args.get(name, "false")
+    if text not in {"true", "false"}:
+        raise RequestError(f"{name} is {text!r}; it must be true or false.")
+    return text == "true"
 
 
 def _only_known(*names: str) -> None:
