@@ -14,6 +14,7 @@ from sightbox.errors import SettingsError
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
 from sightbox.web.guard import check_exposure, is_loopback
+from sightbox.web.server import Server
 
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
 
@@ -153,9 +154,10 @@ def test_proxy_headers_do_not_reach_the_application(dummy: Classifier) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "box.local"])
-def test_listening_to_a_network_needs_a_token(host: str) -> None:
+def test_listening_to_a_network_needs_a_token(dummy: Classifier, host: str) -> None:
+    settings = load_settings(host=host)
     with pytest.raises(SettingsError, match="Give a token"):
-        check_exposure(load_settings(host=host))
+        Server(create_app(dummy, settings), settings)
     check_exposure(load_settings(host=host, token="a" * 16))
     check_exposure(load_settings(host=host, insecure=True))
 

@@ -82,6 +82,15 @@ def test_refused_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "token", ["geheimes-wörtchen-1", "a secret of 24 letters", "a" * 20 + "\t"]
+)
+def test_token_that_no_header_can_carry_is_refused(token: str) -> None:
+    with pytest.raises(SettingsError, match="letters, digits and signs of ASCII") as caught:
+        load_settings(token=token)
+    assert token not in str(caught.value)
+
+
 def test_named_file_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(PREFIX + CONFIG, str(tmp_path / "nope.toml"))
     with pytest.raises(SettingsError, match=r"nope\.toml, which is no file"):
@@ -97,11 +106,14 @@ def test_empty_variable_means_not_given(monkeypatch: pytest.MonkeyPatch) -> None
     assert (settings.home, settings.model, settings.allowed_hosts) == (None, None, ())
 
 
-def test_tilde_in_home_is_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tilde_in_a_path_is_the_users_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("SIGHTBOX_HOME", "~/box")
     assert load_settings().home == tmp_path / "box"
+    assert load_settings(token_file="~/token").token_file == tmp_path / "token"  # noqa: S106
     (tmp_path / "mine.toml").write_text("home = '~nobody-of-this-name'")
     monkeypatch.delenv("SIGHTBOX_HOME")
     monkeypatch.setenv(PREFIX + CONFIG, "~/mine.toml")

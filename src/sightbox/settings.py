@@ -6,6 +6,7 @@ empty variable of the environment means "not given".
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -31,6 +32,16 @@ CONFIG = "CONFIG"
 
 SECRETS = frozenset({"token"})
 """Settings whose values are never shown."""
+
+MIN_TOKEN_CHARACTERS = 16
+"""Shortest token; 16 random letters and digits are 95 bits."""
+
+SENDABLE_TEXT = re.compile(r"[!-~]+")
+"""What a token is made of: visible ASCII. Of other characters clients and servers send different
+bytes (RFC 9110, section 5.5), and blanks around them are not part of a header."""
+
+SENDABLE = "letters, digits and signs of ASCII, without blanks"
+"""The same in words."""
 
 LIST_HINT = 'Write a JSON list: ["box.local"].'
 
@@ -137,11 +148,17 @@ class Settings(BaseSettings):
     port: int = Field(8018, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     token: str | None = Field(
         None,
-        min_length=16,
+        min_length=MIN_TOKEN_CHARACTERS,
         repr=False,
-        description="What clients must send as `Authorization: Bearer …`; needed to listen "
-        "anywhere but on this machine.",
+        description="What clients must send as `Authorization: Bearer …`: "
+        f"{SENDABLE}. When empty, that of `token_file`.",
         json_schema_extra={"unit": "characters"},
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File that keeps the token, readable by its owner alone; made on the first "
+        "start. When empty, `token` in `home`, and only where the server listens to others than "
+        "this machine.",
     )
     insecure: bool = Field(
         False, description="Listen to the network without a token: anyone may ask."
@@ -177,13 +194,20 @@ class Settings(BaseSettings):
             raise PydanticCustomError("switch", "Input should not be true or false")
         return None if value == "" and field.default is None else value
 
-    @field_validator("home")
+    @field_validator("home", "token_file")
     @classmethod
-    def _expand_home(cls, home: Path | None) -> Path | None:
+    def _expand_home(cls, path: Path | None) -> Path | None:
         try:
-            return home and home.expanduser()
+            return path and path.expanduser()
         except RuntimeError as error:
             raise PydanticCustomError("no_user", "There is no such user") from error
+
+    @field_validator("token")
+    @classmethod
+    def _refuse_unsendable(cls, token: str | None) -> str | None:
+        if token is not None and not SENDABLE_TEXT.fullmatch(token):
+            raise PydanticCustomError("token", f"Input should be {SENDABLE}")
+        return token
 
     @field_validator("host", "allowed_hosts")
     @classmethod

@@ -173,7 +173,9 @@ def serve(
 
       sightbox serve --port 9000
 
-      SIGHTBOX_TOKEN=a-long-secret-of-yours sightbox serve --host 0.0.0.0
+      sightbox serve --host 0.0.0.0
+
+    A server that listens to others makes a token on its first start, and shows it then.
     """
     with instant_interrupts():
         from sightbox.cli import serve as command  # noqa: PLC0415

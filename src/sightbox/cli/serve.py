@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 
+from rich.console import Console
 from rich.text import Text
 
 from sightbox.cli.classify import open_classifier
@@ -13,8 +14,8 @@ from sightbox.residents import Residents
 from sightbox.settings import load_settings
 from sightbox.store import Store
 from sightbox.web.app import create_app
-from sightbox.web.guard import check_exposure
 from sightbox.web.server import Server, stop_on_signals
+from sightbox.web.tokens import Token, kept_token
 
 
 def run(given: Mapping[str, object]) -> int:
@@ -24,7 +25,9 @@ def run(given: Mapping[str, object]) -> int:
         SettingsError: A setting is wrong, or the address cannot be listened on.
     """
     settings = load_settings(**given)
-    check_exposure(settings)
+    token = kept_token(settings)
+    if token is not None:
+        settings = settings.model_copy(update={"token": token.text})
     limit_arenas(usable_cores())
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Waitress warns of each request that waits; waiting is what a queue is for.
@@ -38,6 +41,17 @@ def run(given: Mapping[str, object]) -> int:
         screen.print(f"By {classifier.plan}.", style="dim")
         if (hint := advice(Store(settings.home).open(name))) is not None:
             screen.print(hint, style="dim")
+        if token is not None:
+            _tell_token(screen, token, server.url)
         screen.print("Ctrl-C stops it.", style="dim")
         answered_all = server.run()
     return 0 if answered_all else 1
+
+
+def _tell_token(screen: Console, token: Token, url: str) -> None:
+    if not token.is_new:
+        screen.print(f"Who asks needs the token that is kept in {token.path}.", style="dim")
+        return
+    screen.print(f"Who asks needs a token. It was made now and is kept in {token.path}.")
+    screen.print(Text.assemble("It is shown this once: ", (token.link(url), "bold")))
+    screen.print("On other machines, write the address of this one into it.", style="dim")

@@ -17,6 +17,7 @@ from waitress.server import create_server
 from sightbox.settings import Settings
 from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
 from sightbox.web.connections import MAX_HEADER_BYTES, BufferedBytes, Channel
+from sightbox.web.guard import check_exposure
 from sightbox.web.listening import listen
 from sightbox.web.polling import Sockets
 from sightbox.web.service import Service
@@ -51,10 +52,11 @@ class Server:
         settings: Address, limits and grace period.
 
     Raises:
-        SettingsError: The address cannot be listened on.
+        SettingsError: The address cannot be listened on, or may not be without a token.
     """
 
     def __init__(self, app: Flask, settings: Settings) -> None:
+        check_exposure(settings)
         service: Service = app.extensions["sightbox"]
         self._grace = settings.grace
         self._draining = service.draining
