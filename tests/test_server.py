@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving import ask, assert_problem, connect, hear, serving
+from serving import ask, connect, hear, serving
 from serving import running as running_app
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
@@ -274,29 +274,6 @@ def test_picture_of_a_client_that_is_gone_is_not_computed(home: Path, cat: bytes
                 assert hear(stays)[0] == 200
             assert ask(server.url, "/v1/classify", cat)[0] == 200
     assert batches == [1, 1, 1]
-
-
-def test_uploads_never_touch_the_disk(
-    dummy: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a place for temporary files a large upload still is answered."""
-    opened: list[str] = []
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "tempfile.mkstemp" and watching.is_set():
-            opened.append(str(arguments[0]))
-
-    watching = threading.Event()
-    sys.addaudithook(watch)
-    watching.set()
-    with serving(dummy) as url:
-        assert_problem(ask(url, "/v1/classify", b"x" * 9_000_000), 415, "unsupported_format")
-        form = {"Content-Type": "multipart/form-data; boundary=b"}
-        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
-        body = head + b"x" * 9_000_000 + b"\r\n--b--\r\n"
-        assert ask(url, "/v1/classify", body, form)[0] == 200
-    watching.clear()
-    assert opened == []
 
 
 OFFLINE = """

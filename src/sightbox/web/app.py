@@ -24,6 +24,8 @@ def create_app(
             caller closes them. Where none are given, there are those of the settings' home.
     """
     app = Flask("sightbox.web")
+    # So no answer is a redirection, which would repeat the request's words as HTML.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = body_limit_bytes(settings.max_body_mb)
     app.extensions["sightbox"] = Service(
         classifier, settings, residents or Residents(classifier, settings)

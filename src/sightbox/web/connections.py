@@ -18,7 +18,8 @@ from waitress.utilities import Error as WaitressError
 
 from sightbox.errors import RequestError, SightboxError
 from sightbox.schema import Json, problem_to_json, status_to_json
-from sightbox.web.guard import HEADERS, check_token
+from sightbox.settings import Settings
+from sightbox.web.guard import HEADERS, check_place, check_token
 from sightbox.web.problems import body_too_large, problem_response
 from sightbox.web.service import CLIENT_GONE
 
@@ -59,6 +60,7 @@ class Request(HTTPRequestParser):
     """A request as it comes in; one that cannot be answered is refused before its body is read."""
 
     error: SightboxError | WaitressError | None = None
+    command = ""
     path = ""
 
     def __init__(self, adj: Any, server: Any) -> None:  # noqa: ANN401 - waitress has no types
@@ -107,10 +109,20 @@ class Request(HTTPRequestParser):
             "CONTENT_LENGTH" in self.headers or self.version != "1.1"
         ):
             raise ParsingError("Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
+        # An address in the first line comes before the Host header (RFC 9112, section 3.2.2).
+        if self.proxy_netloc and self.proxy_netloc.lower() != (self._header("Host") or "").lower():
+            raise ParsingError("The address and the Host header name two hosts")
+
+    def _header(self, name: str) -> str | None:
+        found: str | None = self.headers.get(name.upper().replace("-", "_"))
+        return found
 
     def _check_head(self) -> None:
-        if self._server.token is not None:
-            check_token(self.headers.get("AUTHORIZATION", ""), self._server.token)
+        """Checks what the application would, before a body is taken in for nothing."""
+        settings: Settings = self._server.settings
+        check_place(settings, self.command, self._header)
+        if settings.token is not None:
+            check_token(self._header("Authorization") or "", settings.token)
 
     def _check_body(self) -> None:
         if self.chunked and (
@@ -135,13 +147,14 @@ class ProblemTask(ErrorTask):
         self.content_length = len(body)
         self.channel.refused = True
         self.set_close_on_finish()
-        self.write(body)
+        # The answer to HEAD has a length and no content (RFC 9110, section 9.3.2).
+        self.write(b"" if self.request.command == "HEAD" else body)
 
     def _problem(self, refusal: SightboxError | WaitressError) -> Json:
         if isinstance(refusal, SightboxError):
             return problem_to_json(refusal)
         if refusal.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return problem_to_json(body_too_large(self.channel.server.max_body_mb))
+            return problem_to_json(body_too_large(self.channel.server.settings.max_body_mb))
         if refusal.code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
             text = f"The request's head is larger than {MAX_HEADER_BYTES:,} bytes"
         else:

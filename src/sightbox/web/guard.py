@@ -8,6 +8,7 @@ elsewhere, open in the same person's browser, is "elsewhere": it is kept out by 
 import hmac
 import ipaddress
 import re
+from collections.abc import Callable
 
 from flask import Flask, Response, request
 
@@ -32,6 +33,8 @@ PROBES = {"api.livez", "api.readyz", "open_inference.live", "open_inference.read
 
 OPEN_ENDPOINTS = {"pages.index", "static", *PROBES}
 """What needs no token: the page holds nothing, and probes must work without a secret."""
+
+Header = Callable[[str], str | None]
 
 _HOST = re.compile(r"(?:\[([^\[\]@/?#]+)\]|([^\[\]@/?#:]*))(?::[0-9]*)?")
 """Host and port (RFC 9110, section 7.2); the address in brackets, or the name."""
@@ -73,6 +76,25 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
+def check_place(settings: Settings, method: str, header: Header, *, is_probe: bool = False) -> None:
+    """Checks where a request comes from.
+
+    Args:
+        settings: Under which names the server may be reached.
+        method: The request's method.
+        header: Returns the value of a header, None when there is none.
+        is_probe: Whether it asks no more than whether the server works.
+
+    Raises:
+        ForbiddenError: It was sent to another host's name, or by a page from elsewhere.
+    """
+    host = header("Host")
+    # Probes written for HTTP/1.0 name no host; a browser always does.
+    if host is not None or not is_probe:
+        _check_host(settings, host or "")
+    _check_origin(method, header)
+
+
 def check_token(authorization: str, token: str) -> None:
     """Compares the Authorization header, "" when there is none, with the token.
 
@@ -99,18 +121,14 @@ def is_loopback(host: str) -> bool:
 
 def _check_request() -> None:
     settings = current_service().settings
-    _check_host(settings)
-    _check_origin()
+    is_probe = request.endpoint in PROBES
+    check_place(settings, request.method, request.headers.get, is_probe=is_probe)
     if settings.token is not None and request.endpoint not in OPEN_ENDPOINTS:
         check_token(request.headers.get("Authorization", ""), settings.token)
 
 
-def _check_host(settings: Settings) -> None:
-    given = request.headers.get("Host")
-    # Probes written for HTTP/1.0 name no host; a browser always does.
-    if given is None and request.endpoint in PROBES:
-        return
-    host = _host_name(given or "")
+def _check_host(settings: Settings, given: str) -> None:
+    host = _host_name(given)
     if host in {"localhost", *map(_plain, (settings.host, *settings.allowed_hosts))}:
         return
     # An address instead of a name cannot have been rebound; the network was allowed at start.
@@ -122,15 +140,15 @@ def _check_host(settings: Settings) -> None:
     )
 
 
-def _check_origin() -> None:
-    origin = request.headers.get("Origin")
+def _check_origin(method: str, header: Header) -> None:
+    origin = header("Origin")
     if origin is not None:
         # An origin is scheme://host:port and nothing more, or "null" (RFC 6454, section 6.1).
         _, _, host = origin.partition("://")
-        if not host or host.lower() != request.headers.get("Host", "").lower():
+        if not host or host.lower() != (header("Host") or "").lower():
             raise ForbiddenError(f"Pages from {origin} may not ask this server.")
-    is_link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-    if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} and not is_link:
+    is_link = method == "GET" and header("Sec-Fetch-Mode") == "navigate"
+    if header("Sec-Fetch-Site") in {"cross-site", "same-site"} and not is_link:
         raise ForbiddenError("Pages from other sites may not ask this server.")
 
 

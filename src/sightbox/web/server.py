@@ -80,8 +80,7 @@ class Server:
         )
         self._waitress.channel_class = Channel
         self._waitress.draining = self._draining
-        self._waitress.max_body_mb = settings.max_body_mb
-        self._waitress.token = settings.token
+        self._waitress.settings = settings
         self._waitress.buffered = BufferedBytes(
             self._waitress.active_channels,
             max(MAX_BUFFERED_MB * BYTES_PER_MB, 2 * body_limit_bytes(settings.max_body_mb)),
