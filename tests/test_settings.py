@@ -1,11 +1,13 @@
 """The settings table: sources, their order, and what is refused."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from sightbox.errors import SettingsError
+from sightbox.errors import ModelError, SettingsError
 from sightbox.settings import CONFIG, PREFIX, Settings, config_path, load_settings, settings_page
+from sightbox.store import Store
 
 DOCS = Path(__file__).parents[1] / "docs"
 BOOLS = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
@@ -119,6 +121,22 @@ def test_tilde_in_a_path_is_the_users_folder(
     monkeypatch.setenv(PREFIX + CONFIG, "~/mine.toml")
     with pytest.raises(SettingsError, match=r"home in .*mine\.toml cannot be .*no such user"):
         load_settings()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every user has a home")
+def test_user_without_a_home_needs_only_a_place_for_the_models(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    def unknown(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "SIGHTBOX_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    assert load_settings().home == home
+    monkeypatch.delenv("SIGHTBOX_HOME")
+    with pytest.raises(ModelError, match="Name one: SIGHTBOX_HOME"):
+        Store(load_settings().home)
 
 
 def test_token_is_not_shown_in_a_repr() -> None:

@@ -235,7 +235,12 @@ def config_path() -> Path:
     named = os.environ.get(PREFIX + CONFIG)
     if named:
         return Path(os.path.expanduser(named))  # noqa: PTH111 - no error for an unknown user
-    return platformdirs.user_config_path("sightbox", appauthor=False) / "sightbox.toml"
+    try:
+        folder = platformdirs.user_config_path("sightbox", appauthor=False)
+    except RuntimeError:
+        # A user without a home, as containers have them.
+        folder = platformdirs.site_config_path("sightbox", appauthor=False)
+    return folder / "sightbox.toml"
 
 
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - pydantic checks the values

@@ -60,9 +60,18 @@ logger = logging.getLogger(__name__)
 
 
 def default_home() -> Path:
-    """Returns the folder that holds the models: ``SIGHTBOX_HOME``, or the user's data folder."""
+    """Returns the folder that holds the models: ``SIGHTBOX_HOME``, or the user's data folder.
+
+    Raises:
+        ModelError: The user has none, as in a container.
+    """
     home = os.environ.get("SIGHTBOX_HOME")
-    return Path(home) if home else platformdirs.user_data_path("sightbox", appauthor=False)
+    try:
+        return Path(home) if home else platformdirs.user_data_path("sightbox", appauthor=False)
+    except RuntimeError as error:
+        raise ModelError(
+            "This user has no folder for the models.", "Name one: SIGHTBOX_HOME."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -54,4 +54,4 @@ def _tell_token(screen: Console, token: Token, url: str) -> None:
         return
     screen.print(f"Who asks needs a token. It was made now and is kept in {token.path}.")
     screen.print(Text.assemble("It is shown this once: ", (token.link(url), "bold")))
-    screen.print("On other machines, write the address of this one into it.", style="dim")
+    screen.print("From other machines: with the address of this one in it.", style="dim")
