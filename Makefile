@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PORT   ?= 8018
+RUNTIME = build/runtime
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format types docs screenshots package clean
+.PHONY: help setup serve test lint format types docs screenshots package audit clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +38,24 @@ docs: $(VENV)/.dev ## Make the generated pages of docs/ anew.
 screenshots: $(VENV)/.dev ## Take the pictures of the page in docs/ anew.
 	$(BIN)/python tests/browser/screenshots.py
 
-package: $(VENV)/.dev ## Build the wheel and the source package into dist/.
-	rm -rf dist
-	$(BIN)/python -m build --outdir dist
+package: $(VENV)/.dev ## Build the wheel, the source package and the bill of materials into dist/.
+	rm -rf dist $(RUNTIME)
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m venv --without-pip $(RUNTIME)
+	$(BIN)/python -m pip --python $(RUNTIME) install --quiet --disable-pip-version-check \
+		--constraint constraints.txt dist/*.whl
+	$(BIN)/python -m pip --python $(RUNTIME) freeze --exclude sightbox >$(RUNTIME).txt
+	name=$$(basename dist/*.tar.gz .tar.gz) && \
+	sed "s/^dynamic = .*/version = \"$${name#sightbox-}\"/" pyproject.toml >build/pyproject.toml && \
+	$(BIN)/cyclonedx-py environment --pyproject build/pyproject.toml --mc-type application \
+		--output-reproducible --output-file dist/$$name.cdx.json $(RUNTIME)
+
+audit: $(RUNTIME).txt ## Look for known weaknesses in what the wheel brings; asks the network.
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+		--requirement $(RUNTIME).txt >build/audit.txt 2>&1; found=$$?; cat build/audit.txt; \
+	if [ $$found -ne 0 ] && ! grep -q '^Found ' build/audit.txt; then \
+		echo "make audit: the list of known weaknesses could not be asked; nothing is proven." >&2; \
+	fi; exit $$found
 
 clean: ## Remove what was installed and built; prepared models stay.
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -55,6 +71,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.models: $(VENV)/.installed
 	@$(BIN)/sightbox setup
 	@touch $@
+
+# What an installation of the wheel brings, one package a line.
+$(RUNTIME).txt: pyproject.toml constraints.txt
+	@$(MAKE) package
 
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "Installing what the tests need (torch is several gigabytes) ..."
