@@ -21,7 +21,8 @@ from sightbox.classifier import Classifier
 from sightbox.errors import SightboxError
 from sightbox.image import ImageLimits
 from sightbox.web.dialects.bodies import WINDOWS, inflate
-from sightbox.web.dialects.messages import LENGTH_HEADER, MAX_VALUES, read_request
+from sightbox.web.dialects.fields import MAX_VALUES
+from sightbox.web.dialects.messages import LENGTH_HEADER, read_request
 
 MODEL = "efficientnet-lite0"
 SIDE = 4

@@ -7,6 +7,8 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from sightbox.errors import RequestError
+from sightbox.web.api import body_limit_bytes
+from sightbox.web.service import current_service
 
 READ_BYTES = 65_536
 """How many compressed bytes are looked at a time."""
@@ -24,14 +26,12 @@ class EncodingError(RequestError):
     status = 415
 
 
-def read_body(max_bytes: int) -> bytes:
+def read_body() -> bytes:
     """Returns the body of the current request as it was before its client compressed it.
 
-    Args:
-        max_bytes: Most bytes, inflated.
-
     Raises:
-        RequestEntityTooLarge: There are more; what lies beyond was not inflated.
+        RequestEntityTooLarge: It is larger than the setting `max_body_mb`; what lies beyond was not
+            inflated.
         EncodingError: The encoding is unknown.
         RequestError: The compressed data are damaged, cut short, or followed by others.
     """
@@ -42,7 +42,8 @@ def read_body(max_bytes: int) -> bytes:
         raise EncodingError(
             f"The encoding {coding!r} is not known here.", f"Known are {', '.join(WINDOWS)}."
         )
-    return inflate(request.stream, WINDOWS[coding], max_bytes)
+    most = body_limit_bytes(current_service().settings.max_body_mb)
+    return inflate(request.stream, WINDOWS[coding], most)
 
 
 def inflate(stream: IO[bytes], window: int, max_bytes: int) -> bytes:

@@ -5,25 +5,18 @@ and ``extension_classification.md``. A message is JSON, or JSON and behind it te
 header ``Inference-Header-Content-Length`` tells how long the JSON is.
 """
 
-import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from sightbox.errors import BodyTooLargeError, RequestError, SightboxError
+from sightbox.errors import RequestError, SightboxError
 from sightbox.schema import Json, json_to_bytes
+from sightbox.web.dialects.fields import UTF_8, as_list, as_object, is_text, read_json
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
 RAW = "0"
 """The header's value of a request whose body is a tensor alone."""
-
-MAX_VALUES = 2_000_000
-"""Most values and lists in the JSON of a request: 13 pictures of 3 x 224 x 224. An empty list is
-2 bytes in JSON and 64 in memory, so that the body's limit alone would not bound the latter."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotSupportedError(SightboxError):
@@ -115,38 +108,21 @@ def read_request(body: bytes, header_length: str | None) -> InferenceRequest:
         NotSupportedError: It refers to shared memory.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
-    message = read_json(body[:length])
+    message = read_json(
+        body[:length], f"{UTF_8[:-1]} and the header {LENGTH_HEADER} to tell its length."
+    )
     rest = memoryview(body)[length:]
     parameters = _parameters(message, "The request")
     identity = message.get("id")
-    if identity is not None and not _is_text(identity):
+    if identity is not None and not is_text(identity):
         raise RequestError("The request's id is no text.")
-    entries = _list(message.get("inputs"), "inputs")
+    entries = as_list(message.get("inputs"), "inputs")
     return InferenceRequest(
         identity,
         parameters,
         tuple(_read_inputs(entries, rest)),
         tuple(_read_outputs(message.get("outputs"), parameters)),
     )
-
-
-def read_json(text: bytes) -> Json:
-    """Reads JSON of bounded size and depth, without the numbers that JSON does not have.
-
-    Raises:
-        RequestError: It is no JSON object; says where.
-        BodyTooLargeError: It has more values than is sensible.
-    """
-    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise BodyTooLargeError(
-            f"The JSON has more than {MAX_VALUES:,} values.",
-            "Send the tensor as bytes, or fewer pictures at once.",
-        )
-    try:
-        value = json.loads(str(text, "utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("The request is no JSON.", _where(error)) from error
-    return _object(value, "The request")
 
 
 def write_response(
@@ -177,35 +153,21 @@ def _length(text: str, most: int) -> int:
     return int(text)
 
 
-def _where(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}."
-    if isinstance(error, RecursionError):
-        return "It is nested too deeply."
-    if isinstance(error, UnicodeDecodeError):
-        return f"It is to be UTF-8 and the header {LENGTH_HEADER} to tell its length."
-    return "It has a number that nobody can read."
-
-
-def _refuse_constant(_text: str) -> NoReturn:
-    raise ValueError
-
-
 def _read_inputs(entries: list[Any], rest: memoryview) -> Iterable[Tensor]:
     """Yields the inputs, each with its part of the bytes behind the JSON."""
     offset = 0
     for number, entry in enumerate(entries):
         name = f"Input {number}"
-        fields = _object(entry, name)
+        fields = as_object(entry, name)
         parameters = _parameters(fields, name)
-        if not _is_text(fields.get("name")) or not _is_text(fields.get("datatype")):
+        if not is_text(fields.get("name")) or not is_text(fields.get("datatype")):
             raise RequestError(f"{name} has no name or no datatype.")
-        shape = _list(fields.get("shape"), f"{name}'s shape")
+        shape = as_list(fields.get("shape"), f"{name}'s shape")
         if not all(type(size) is int and size >= 0 for size in shape):
             raise RequestError(f"{name}'s shape is no list of whole numbers from 0 up.")
         data: list[Any] | memoryview
         if "data" in fields:
-            data = _list(fields["data"], f"{name}'s data")
+            data = as_list(fields["data"], f"{name}'s data")
             if "binary_data_size" in parameters:
                 raise RequestError(f"{name} has both data and binary_data_size.")
         else:
@@ -231,11 +193,11 @@ def _read_outputs(wanted: object, parameters: Json) -> Iterable[WantedOutput]:
     if wanted is None or wanted == []:
         yield WantedOutput(None, default)
         return
-    for number, entry in enumerate(_list(wanted, "outputs")):
+    for number, entry in enumerate(as_list(wanted, "outputs")):
         name = f"Output {number}"
-        fields = _object(entry, name)
+        fields = as_object(entry, name)
         own = _parameters(fields, name)
-        if not _is_text(fields.get("name")):
+        if not is_text(fields.get("name")):
             raise RequestError(f"{name} has no name.")
         count = own.get("classification")
         if count is not None and (type(count) is not int or count < 1):
@@ -255,7 +217,7 @@ def _output_to_json(output: OutputTensor) -> Json:
 
 
 def _parameters(fields: Json, name: str) -> Json:
-    parameters = _object(fields.get("parameters", {}), f"{name}'s parameters")
+    parameters = as_object(fields.get("parameters", {}), f"{name}'s parameters")
     if "shared_memory_region" in parameters:
         raise NotSupportedError("There is no shared memory here.", "Send the tensor itself.")
     return parameters
@@ -266,20 +228,3 @@ def _switch(parameters: Json, name: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise RequestError(f"The parameter {name} is {value!r:.40}, neither true nor false.")
     return value
-
-
-def _object(value: object, name: str) -> Json:
-    if not isinstance(value, dict):
-        raise RequestError(f"{name} is no JSON object.")
-    return value
-
-
-def _list(value: object, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise RequestError(f"{name} is missing, or no list.")
-    return value
-
-
-def _is_text(value: object) -> bool:
-    # JSON can spell half a character, which no answer could say again.
-    return isinstance(value, str) and not _SURROGATE.search(value)

@@ -13,24 +13,24 @@ from flask.blueprints import BlueprintSetupState
 
 import sightbox
 from sightbox.classifier import Classifier
-from sightbox.errors import BackendError, RequestError, SightboxError
-from sightbox.schema import Json, json_to_bytes
-from sightbox.web.api import body_limit_bytes
+from sightbox.errors import BackendError, SightboxError
+from sightbox.schema import Json
+from sightbox.web.dialects.answers import json_response, sentence
 from sightbox.web.dialects.bodies import read_body
 from sightbox.web.dialects.counters import Counter, Counters
+from sightbox.web.dialects.fields import read_json
 from sightbox.web.dialects.messages import (
     LENGTH_HEADER,
     RAW,
     InferenceRequest,
     NotSupportedError,
     WantedOutput,
-    read_json,
     read_request,
     write_response,
 )
+from sightbox.web.dialects.pictures import check_count, most_pictures
 from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface, surfaces_of
 from sightbox.web.dialects.tensors import raw_tensor
-from sightbox.web.forms import TooManyPartsError
 from sightbox.web.service import NotReadyError, current_service
 
 PREFIX = "/v2"
@@ -45,7 +45,7 @@ open_inference = Blueprint("open_inference", __name__, url_prefix=PREFIX)
 
 def error_body(problem: Json) -> Json:
     """Returns a problem detail as this protocol spells errors."""
-    return {"error": " ".join(filter(None, (problem["detail"], problem.get("hint"))))}
+    return {"error": sentence(problem)}
 
 
 @open_inference.record_once
@@ -57,7 +57,7 @@ def _add_counters(state: BlueprintSetupState) -> None:
 @open_inference.get("/")
 def server() -> Response:
     """Tells what this server is."""
-    return _json(
+    return json_response(
         {"name": "sightbox", "version": sightbox.__version__, "extensions": list(EXTENSIONS)}
     )
 
@@ -65,20 +65,20 @@ def server() -> Response:
 @open_inference.get("/health/live")
 def live() -> Response:
     """Answers as long as the process does."""
-    return _json({"live": True})
+    return json_response({"live": True})
 
 
 @open_inference.get("/health/ready")
 def ready() -> Response:
     """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
     current_service().check_ready()
-    return _json({"ready": True, "live": True})
+    return json_response({"ready": True, "live": True})
 
 
 @open_inference.get("/models")
 def models() -> Response:
     """Lists the names that answer, loaded or not."""
-    return _json({"models": [surface.name for surface in _answering()]})
+    return json_response({"models": [surface.name for surface in _answering()]})
 
 
 @open_inference.post("/repository/index")
@@ -87,9 +87,9 @@ def index() -> Response:
 
     A model that will be loaded when it is asked is ready: a client need not do anything for it.
     """
-    body = _body()
+    body = read_body()
     only_ready = bool(body) and read_json(body).get("ready") is True
-    return _json(
+    return json_response(
         [
             {
                 "name": surface.name,
@@ -121,7 +121,7 @@ def statistics(name: str, version: str = VERSION) -> Response:
 def metadata(name: str, version: str = VERSION) -> Response:
     """Describes the inputs and outputs of a model."""
     surface = _find(name, version)
-    return _json(surface.metadata(current_service().residents.card(surface.model)))
+    return json_response(surface.metadata(current_service().residents.card(surface.model)))
 
 
 @open_inference.get("/models/<name>/config")
@@ -130,7 +130,7 @@ def config(name: str, version: str = VERSION) -> Response:
     """Describes a model as Triton's configuration does."""
     surface = _find(name, version)
     card = current_service().residents.card(surface.model)
-    return _json(surface.config(card, _max_batch()))
+    return json_response(surface.config(card, most_pictures(current_service().settings)))
 
 
 @open_inference.get("/models/<name>/ready")
@@ -142,7 +142,7 @@ def model_ready(name: str, version: str = VERSION) -> Response:
         current_service().residents.check(surface.model)
     except BackendError as error:
         raise NotReadyError(error.detail, error.hint) from error
-    return _json({"name": surface.name, "ready": True})
+    return json_response({"name": surface.name, "ready": True})
 
 
 @open_inference.post("/models/<name>/infer")
@@ -155,7 +155,7 @@ def infer(name: str, version: str = VERSION) -> Response:
             asked = _read(surface, classifier)
             surface.check_outputs(asked.outputs, classifier.card)
             tensor = surface.check_input(asked.inputs, classifier.card)
-            _check_batch(tensor.shape[0])
+            check_count(tensor.shape[0], service.settings)
             batch = surface.to_pixels(tensor, classifier)
         with record.stage("compute_infer"):
             answers = classifier.infer(batch, timeout=service.settings.max_wait)
@@ -192,16 +192,12 @@ def _find(name: str, version: str) -> Surface:
 
 def _read(surface: Surface, classifier: Classifier) -> InferenceRequest:
     """Reads the request. What type it declares to be does not matter: clients declare none."""
-    body = _body()
+    body = read_body()
     length = request.headers.get(LENGTH_HEADER)
     if length != RAW:
         return read_request(body, length)
     tensor = raw_tensor(surface.inputs(classifier.card)[0], body)
     return InferenceRequest(None, {}, (tensor,), (WantedOutput(None, binary=True),))
-
-
-def _body() -> bytes:
-    return read_body(body_limit_bytes(current_service().settings.max_body_mb))
 
 
 def _answering() -> list[Surface]:
@@ -224,31 +220,11 @@ def _problem(model: str) -> str:
     return ""
 
 
-def _max_batch() -> int:
-    """Returns the most pictures of a request: they enter the queue together."""
-    settings = current_service().settings
-    return min(settings.max_parts, settings.queue_size)
-
-
-def _check_batch(size: int) -> None:
-    if size < 1:
-        raise RequestError("The request has no picture.")
-    if size > _max_batch():
-        raise TooManyPartsError(
-            f"The request has more than {_max_batch()} pictures.",
-            "Send fewer at once, or raise the settings max_parts and queue_size.",
-        )
-
-
 def _statistics(*surfaces: Surface) -> Response:
     found = [_counter(surface).to_json(surface.name, VERSION) for surface in surfaces]
-    return _json({"model_stats": found})
+    return json_response({"model_stats": found})
 
 
 def _counter(surface: Surface) -> Counter:
     counters: Counters = current_app.extensions[_COUNTERS]
     return counters.of(surface.name)
-
-
-def _json(value: Json | list[Json]) -> Response:
-    return current_app.response_class(json_to_bytes(value), mimetype="application/json")

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightbox.classifier import Classifier
-from sightbox.errors import ModelNotFoundError, RequestError, SightboxError
+from sightbox.errors import ModelNotFoundError, RequestError
 from sightbox.model import Card
 from sightbox.prediction import softmax, top_k
 from sightbox.schema import Json
+from sightbox.web.dialects.languages import DEFAULT, names_in
 from sightbox.web.dialects.messages import InferenceRequest, OutputTensor, Tensor, WantedOutput
+from sightbox.web.dialects.pictures import to_pixels
 from sightbox.web.dialects.tensors import (
     BYTES,
     TensorSpec,
@@ -154,7 +156,7 @@ class Surface:
             ImageError: A picture cannot be read.
         """
         if tensor.datatype == BYTES:
-            return _decode(read_elements(tensor), classifier)
+            return to_pixels(read_elements(tensor), classifier, "Element")
         numbers = read_numbers(tensor)
         return numbers if tensor.datatype == "UINT8" else denormalise(numbers, classifier.card)
 
@@ -250,23 +252,7 @@ def denormalise(numbers: NDArray[np.float32], card: Card) -> NDArray[np.uint8]:
     return np.ascontiguousarray(levels, np.uint8)
 
 
-def _decode(files: Sequence[bytes], classifier: Classifier) -> NDArray[np.uint8]:
-    pixels = []
-    for number, file in enumerate(files):
-        try:
-            pixels.append(classifier.prepare(file).pixels)
-        except SightboxError as error:
-            raise type(error)(f"Element {number}: {error.detail}", error.hint) from error
-    return np.stack(pixels)
-
-
 def _labels(request: InferenceRequest, classifier: Classifier) -> list[str]:
     """Returns the names of the classes, without the colon that separates the parts of a result."""
-    language = request.parameters.get("lang", "en")
-    names = classifier.labels.names
-    if not isinstance(language, str) or language not in names:
-        raise RequestError(
-            f"There are no labels in {language!r:.40}.",
-            f"lang can be {', '.join(classifier.labels.languages)}.",
-        )
-    return [name.replace(":", " ") for name in names[language]]
+    names = names_in(request.parameters.get("lang", DEFAULT), classifier)
+    return [name.replace(":", " ") for name in names]

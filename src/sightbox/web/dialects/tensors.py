@@ -4,7 +4,6 @@ Bytes are little-endian and row-major, without padding. An element of ``BYTES`` 
 unsigned number of 4 bytes, and then itself (``extension_binary_data.md``).
 """
 
-import base64
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from sightbox.errors import RequestError
 from sightbox.schema import Json
+from sightbox.web.dialects.encoded import decode_base64
 from sightbox.web.dialects.messages import OutputTensor, Tensor
 
 NUMBERS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
@@ -104,7 +104,8 @@ def read_elements(tensor: Tensor) -> list[bytes]:
                 f"The input {tensor.name} has pictures as text of an unknown encoding.",
                 'Give the input "parameters": {"content_type": "base64"}, or send bytes.',
             )
-        elements = [_decoded(tensor, text) for text in _values(tensor, tensor.data)]
+        name = f"A value of the input {tensor.name}"
+        elements = [decode_base64(text, name) for text in _values(tensor, tensor.data)]
     return elements
 
 
@@ -182,10 +183,3 @@ def _split(tensor: Tensor, data: memoryview, count: int) -> Iterable[bytes]:
         raise RequestError(
             f"The input {tensor.name} has {len(data) - offset} bytes behind its last element."
         )
-
-
-def _decoded(tensor: Tensor, text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise RequestError(f"The input {tensor.name} has a value that is no base64.") from error
