@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from flask import request
+from flask import Flask, request
 
 from serving import ask, assert_problem, running, say, serving
 from sightbox.backends.dummy import DummyBackend
@@ -13,7 +13,7 @@ from sightbox.classifier import Classifier
 from sightbox.errors import SettingsError
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
-from sightbox.web.guard import check_exposure, is_loopback
+from sightbox.web.guard import OPEN_ENDPOINTS, check_exposure, is_loopback
 from sightbox.web.server import Server
 
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
@@ -116,13 +116,51 @@ def test_token_is_needed_for_everything_but_the_page_and_the_probes(
     dummy: Classifier, cat: bytes
 ) -> None:
     with serving(dummy, token=TOKEN) as url:
-        for path in ("/", "/livez", "/readyz", "/static/icon.svg"):
+        for path in ("/", "/livez", "/readyz", "/ping", "/static/icon.svg"):
             assert ask(url, path)[0] == 200
         for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
             assert_problem(ask(url, "/v1/classify", cat, given), 401, "token_needed")
             assert_problem(ask(url, "/v1/info", headers=given), 401, "token_needed")
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert ask(url, "/v1/classify", cat, right)[0] == 200
+
+
+def _asked(app: Flask) -> list[tuple[str, str, str]]:
+    """Returns method, path and endpoint of every route."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        built = rule.build(dict.fromkeys(rule.arguments, "x"))
+        assert built is not None
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        found += [(method, built[1], rule.endpoint) for method in sorted(methods)]
+    return found
+
+
+def test_every_route_keeps_pages_from_elsewhere_out(dummy: Classifier) -> None:
+    settings = load_settings(port=0)
+    app = create_app(dummy, settings)
+    foreign = (
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+    )
+    with running(app, settings) as server:
+        for method, path, _ in _asked(app):
+            for headers in foreign:
+                status, answered, body = ask(server.url, path, b"", headers, method)
+                assert status == 403, (method, path, headers)
+                assert answered["X-Content-Type-Options"] == "nosniff"
+                assert "this server" in str(body) or "served here" in str(body)
+
+
+def test_every_route_but_the_open_ones_wants_the_token(dummy: Classifier) -> None:
+    settings = load_settings(port=0, token=TOKEN)
+    app = create_app(dummy, settings)
+    with running(app, settings) as server:
+        for method, path, endpoint in _asked(app):
+            status, headers, _ = ask(server.url, path, b"", method=method)
+            assert (status == 401) == (endpoint not in OPEN_ENDPOINTS), (method, path)
+            assert ("WWW-Authenticate" in headers) == (status == 401)
 
 
 def test_missing_token_is_told_before_the_body_is_sent(dummy: Classifier) -> None:

@@ -4,9 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
-import re
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -570,28 +568,3 @@ def test_bytes_of_an_answer_are_little_endian_with_lengths(served: Served, cat: 
     element = body[int(headers[LENGTH_HEADER]) :]
     assert struct.unpack("<I", element[:4])[0] == len(element) - 4
     assert element[4:].decode().count(":") == 2
-
-
-def test_commands_of_the_page_work_as_written(
-    classifier: Classifier, cat: bytes, tmp_path: Path
-) -> None:
-    (tmp_path / "cat.jpg").write_bytes(cat)
-    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text("utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines()]
-    with serving(classifier) as url:
-        script = "\n".join(commands).replace("http://127.0.0.1:8018", url)
-        done = subprocess.run(
-            ["sh", "-ec", script.replace("curl ", "curl -fsS ")],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == len(commands) - 2
-    texts = [text.split(":")[2] for text in answers[0]["outputs"][0]["data"]]
-    assert len(texts) == 5
-    assert "虎斑猫" in texts or "虎纹猫" in texts
-    assert (tmp_path / "answer.bin").read_bytes().startswith(b'{"model_name":')

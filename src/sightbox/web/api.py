@@ -146,7 +146,6 @@ def info() -> Response:
 
 @api.get("/livez")
 @api.get("/healthz", endpoint="livez")
-@api.get("/ping", endpoint="livez")
 def livez() -> Response:
     """Answers as long as the process does."""
     return _json({"status": "alive"})

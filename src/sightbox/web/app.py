@@ -7,7 +7,10 @@ from sightbox.residents import Residents
 from sightbox.settings import Settings
 from sightbox.web import guard, problems
 from sightbox.web.api import api, body_limit_bytes
+from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
+from sightbox.web.dialects.photoprism import photoprism
+from sightbox.web.dialects.torchserve import torchserve
 from sightbox.web.pages import pages
 from sightbox.web.service import Service
 
@@ -30,9 +33,8 @@ def create_app(
     app.extensions["sightbox"] = Service(
         classifier, settings, residents or Residents(classifier, settings)
     )
-    app.register_blueprint(api)
-    app.register_blueprint(open_inference)
-    app.register_blueprint(pages)
+    for blueprint in (api, open_inference, torchserve, huggingface, photoprism, pages):
+        app.register_blueprint(blueprint)
     guard.install(app)
     problems.install(app)
     return app

@@ -1,5 +1,6 @@
 """The pictures of a multipart form (RFC 7578), read in memory: nothing touches the disk."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import IO
 
@@ -14,7 +15,8 @@ MAX_TEXT_BYTES = 500_000
 READ_BYTES = 65_536
 """How many bytes the decoder gets at a time; it searches them anew for each part."""
 
-SEND_A_FILE = "Send: -F image=@photo.jpg"
+NAMES = ("image",)
+"""What the native API calls its parts with pictures."""
 
 
 class TooManyPartsError(RequestError):
@@ -33,8 +35,10 @@ class TooMuchTextError(RequestError):
     status = 413
 
 
-def read_pictures(stream: IO[bytes], boundary: str, max_parts: int) -> list[bytes]:
-    """Returns the content of the parts named `image`, in their order.
+def read_pictures(
+    stream: IO[bytes], boundary: str, max_parts: int, names: Sequence[str] = NAMES
+) -> list[bytes]:
+    """Returns the content of the parts with pictures, in their order.
 
     Files of other names and small texts are passed over.
 
@@ -42,30 +46,33 @@ def read_pictures(stream: IO[bytes], boundary: str, max_parts: int) -> list[byte
         stream: The request's body.
         boundary: What separates the parts, from the Content-Type header.
         max_parts: Most parts of all names.
+        names: What the parts with pictures are called; the first one is told to who sends none.
 
     Raises:
         TooManyPartsError: There are more parts.
         TooMuchTextError: What is no file is larger than `MAX_TEXT_BYTES`.
         RequestError: The form is malformed, cut short, or without a picture.
     """
-    form = _Form(boundary, max_parts)
+    form = _Form(boundary, max_parts, names)
     while data := stream.read(READ_BYTES):
         form.take(data)
     form.take(None)
     if not form.pictures:
-        raise RequestError("The form has no part named image.", SEND_A_FILE)
+        raise RequestError(f"The form has no part named {names[0]}.", _send_a_file(names))
     return [picture.getvalue() for picture in form.pictures]
 
 
 class _Form:
     """What has been read of a form so far."""
 
-    def __init__(self, boundary: str, max_parts: int) -> None:
+    def __init__(self, boundary: str, max_parts: int, names: Sequence[str]) -> None:
+        self._hint = _send_a_file(names)
         if not boundary:
-            raise RequestError("The form's Content-Type names no boundary.", SEND_A_FILE)
+            raise RequestError("The form's Content-Type names no boundary.", self._hint)
         self.pictures: list[BytesIO] = []
         self._decoder = MultipartDecoder(boundary.encode(), MAX_TEXT_BYTES)
         self._max_parts = max_parts
+        self._names = names
         self._parts = 0
         self._text_bytes = 0
         self._part: File | Field | None = None
@@ -84,7 +91,7 @@ class _Form:
             raise _too_much_text() from None
         except ValueError as error:
             wrong = "cut short: its last boundary is missing" if data is None else "malformed"
-            raise RequestError(f"The form is {wrong}.", SEND_A_FILE) from error
+            raise RequestError(f"The form is {wrong}.", self._hint) from error
 
     def _begin(self, part: File | Field) -> None:
         self._part = part
@@ -94,10 +101,10 @@ class _Form:
                 f"The form has more than {self._max_parts} parts.",
                 "Send fewer pictures at once, or raise the setting max_parts.",
             )
-        if part.name != "image":
+        if part.name not in self._names:
             return
         if isinstance(part, Field):
-            raise RequestError("A part named image is a text and no file.", SEND_A_FILE)
+            raise RequestError(f"A part named {part.name} is a text and no file.", self._hint)
         self.pictures.append(BytesIO())
 
     def _append(self, data: bytes) -> None:
@@ -105,12 +112,16 @@ class _Form:
             self._text_bytes += len(data)
             if self._text_bytes > MAX_TEXT_BYTES:
                 raise _too_much_text()
-        elif self._part is not None and self._part.name == "image":
+        elif self._part is not None and self._part.name in self._names:
             self.pictures[-1].write(data)
+
+
+def _send_a_file(names: Sequence[str]) -> str:
+    return f"Send: -F {names[0]}=@photo.jpg"
 
 
 def _too_much_text() -> TooMuchTextError:
     return TooMuchTextError(
         f"The form has more than {MAX_TEXT_BYTES:,} bytes beside its files.",
-        "Parameters such as top_k stand in the address: /v1/classify?top_k=3.",
+        "Parameters stand in the address, such as /v1/classify?top_k=3.",
     )

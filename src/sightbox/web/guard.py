@@ -28,7 +28,13 @@ HEADERS = {
 }
 """Sent with every response."""
 
-PROBES = {"api.livez", "api.readyz", "open_inference.live", "open_inference.ready"}
+PROBES = {
+    "api.livez",
+    "api.readyz",
+    "open_inference.live",
+    "open_inference.ready",
+    "torchserve.ping",
+}
 """What tells no more than whether the server works."""
 
 OPEN_ENDPOINTS = {"pages.index", "static", *PROBES}

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sightbox.errors import BodyTooLargeError, SightboxError
 from sightbox.schema import Json, json_to_bytes, problem_to_json, status_to_json
-from sightbox.web.dialects import open_inference
+from sightbox.web.dialects import huggingface, open_inference, photoprism, torchserve
 from sightbox.web.service import current_service
 
 MEDIA_TYPE = "application/problem+json"
@@ -19,6 +19,9 @@ MEDIA_TYPE = "application/problem+json"
 
 DIALECTS: dict[str, Callable[[Json], Json]] = {
     open_inference.PREFIX: open_inference.error_body,
+    huggingface.PREFIX: huggingface.error_body,
+    photoprism.PREFIX: photoprism.error_body,
+    **dict.fromkeys(torchserve.PREFIXES, torchserve.error_body),
 }
 """Where the paths of a dialect begin, and what it makes of a problem detail."""
 
