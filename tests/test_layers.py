@@ -57,6 +57,8 @@ ONLY_IN = {
     "werkzeug": ("web/",),
     "waitress": ("web/",),
     "jinja2": ("evaluation_page.py",),
+    "grpc": ("web/grpc_service.py",),
+    "google": ("web/grpc_service.py", "web/proto.py"),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pydantic": ("settings.py",),

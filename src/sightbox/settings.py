@@ -146,6 +146,13 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8018, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of the Open Inference Protocol over gRPC, on the same address; off when "
+        "empty or 0. It needs the extra `grpc`.",
+    )
     token: str | None = Field(
         None,
         min_length=MIN_TOKEN_CHARACTERS,

@@ -150,6 +150,9 @@ def classify(
 def serve(
     host: Annotated[str | None, typer.Option(show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(show_default="8018")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Answer the Open Inference Protocol over gRPC too.")
+    ] = None,
     model: ModelOption = None,
     backend: BackendOption = None,
     variant: VariantOption = None,
@@ -183,6 +186,7 @@ def serve(
     given = {
         "host": host,
         "port": port,
+        "grpc_port": grpc_port,
         "model": model,
         "backend": backend,
         **_exactness(variant, preprocessing, exact=exact),

@@ -14,6 +14,7 @@ from sightbox.residents import Residents
 from sightbox.settings import load_settings
 from sightbox.store import Store
 from sightbox.web.app import create_app
+from sightbox.web.second_port import grpc_beside
 from sightbox.web.server import Server, stop_on_signals
 from sightbox.web.tokens import Token, kept_token
 
@@ -34,7 +35,8 @@ def run(given: Mapping[str, object]) -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     screen = console()
     with open_classifier(settings) as classifier, Residents(classifier, settings) as residents:
-        server = Server(create_app(classifier, settings, residents), settings)
+        app = create_app(classifier, settings, residents)
+        server = Server(app, settings)
         stop_on_signals(server)
         name = classifier.card.name
         screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))
@@ -43,8 +45,11 @@ def run(given: Mapping[str, object]) -> int:
             screen.print(hint, style="dim")
         if token is not None:
             _tell_token(screen, token, server.url)
-        screen.print("Ctrl-C stops it.", style="dim")
-        answered_all = server.run()
+        with grpc_beside(app, settings) as address:
+            if address is not None:
+                screen.print(f"It answers gRPC on {address}.", style="dim")
+            screen.print("Ctrl-C stops it.", style="dim")
+            answered_all = server.run()
     return 0 if answered_all else 1
 
 

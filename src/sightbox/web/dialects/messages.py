@@ -111,7 +111,20 @@ def read_request(body: bytes, header_length: str | None) -> InferenceRequest:
     message = read_json(
         body[:length], f"{UTF_8[:-1]} and the header {LENGTH_HEADER} to tell its length."
     )
-    rest = memoryview(body)[length:]
+    return take_apart(message, memoryview(body)[length:])
+
+
+def take_apart(message: Json, rest: memoryview) -> InferenceRequest:
+    """Takes a request apart whose JSON is read.
+
+    Args:
+        message: What stood in the JSON.
+        rest: The bytes behind it.
+
+    Raises:
+        RequestError: It is no message of the protocol; says where.
+        NotSupportedError: It refers to shared memory.
+    """
     parameters = _parameters(message, "The request")
     identity = message.get("id")
     if identity is not None and not is_text(identity):

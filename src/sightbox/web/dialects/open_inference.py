@@ -5,10 +5,9 @@ Sources: Open Inference Protocol, ``inference_rest.md``; Triton's extensions ``b
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-import numpy as np
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 
 import sightbox
@@ -19,6 +18,7 @@ from sightbox.web.dialects.answers import json_response, sentence
 from sightbox.web.dialects.bodies import read_body
 from sightbox.web.dialects.counters import Counter, Counters
 from sightbox.web.dialects.fields import read_json
+from sightbox.web.dialects.inference import run_inference, using_surface
 from sightbox.web.dialects.messages import (
     LENGTH_HEADER,
     RAW,
@@ -28,7 +28,7 @@ from sightbox.web.dialects.messages import (
     read_request,
     write_response,
 )
-from sightbox.web.dialects.pictures import check_count, most_pictures
+from sightbox.web.dialects.pictures import most_pictures
 from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface, surfaces_of
 from sightbox.web.dialects.tensors import raw_tensor
 from sightbox.web.service import NotReadyError, current_service
@@ -149,21 +149,16 @@ def model_ready(name: str, version: str = VERSION) -> Response:
 @open_inference.post("/models/<name>/versions/<version>/infer")
 def infer(name: str, version: str = VERSION) -> Response:
     """Recognises the pictures of a tensor."""
-    service = current_service()
-    with _using(name, version) as (surface, classifier), _counter(surface).recording() as record:
-        with record.stage("compute_input"):
-            asked = _read(surface, classifier)
-            surface.check_outputs(asked.outputs, classifier.card)
-            tensor = surface.check_input(asked.inputs, classifier.card)
-            check_count(tensor.shape[0], service.settings)
-            batch = surface.to_pixels(tensor, classifier)
-        with record.stage("compute_infer"):
-            answers = classifier.infer(batch, timeout=service.settings.max_wait)
-        record.computed(answers)
-        with record.stage("compute_output"):
-            logits = np.stack([answer.logits for answer in answers])
-            outputs = surface.answer(logits, asked, classifier)
-            body, headers = write_response(surface.name, VERSION, asked.id, outputs)
+    with _using(name, version) as (surface, classifier):
+        body, headers = run_inference(
+            current_service().settings,
+            _counter(surface),
+            (surface, classifier),
+            read=lambda: _read(surface, classifier),
+            write=lambda identity, outputs: write_response(
+                surface.name, VERSION, identity, outputs
+            ),
+        )
         return Response(body, headers=headers)
 
 
@@ -179,11 +174,14 @@ def not_here(**_: str) -> Response:
     raise NotSupportedError("This part of the protocol is not supported here.")
 
 
-@contextmanager
-def _using(name: str, version: str) -> Iterator[tuple[Surface, Classifier]]:
-    surface = _find(name, version)
-    with current_service().using(surface.model) as classifier:
-        yield surface, classifier
+def counters_of(app: Flask) -> Counters:
+    """Returns what counts the inferences of an application."""
+    counters: Counters = app.extensions[_COUNTERS]
+    return counters
+
+
+def _using(name: str, version: str) -> AbstractContextManager[tuple[Surface, Classifier]]:
+    return using_surface(current_service(), name, version)
 
 
 def _find(name: str, version: str) -> Surface:
@@ -226,5 +224,4 @@ def _statistics(*surfaces: Surface) -> Response:
 
 
 def _counter(surface: Surface) -> Counter:
-    counters: Counters = current_app.extensions[_COUNTERS]
-    return counters.of(surface.name)
+    return counters_of(current_app).of(surface.name)

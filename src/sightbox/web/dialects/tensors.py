@@ -60,7 +60,7 @@ def raw_tensor(spec: TensorSpec, body: bytes) -> Tensor:
 
     Of ``BYTES`` it is the only element, without its length.
     """
-    data = _LENGTH.pack(len(body)) + body if spec.datatype == BYTES else body
+    data = pack_elements([body]) if spec.datatype == BYTES else body
     shape = tuple(1 if size == -1 else size for size in spec.shape)
     return Tensor(spec.name, spec.datatype, shape, {}, memoryview(data))
 
@@ -122,9 +122,12 @@ def texts_out(name: str, rows: Sequence[Sequence[str]], *, binary: bool) -> Outp
     shape = (len(rows), len(rows[0]))
     if not binary:
         return OutputTensor(name, BYTES, shape, texts)
-    elements = [text.encode() for text in texts]
-    data = b"".join(_LENGTH.pack(len(element)) + element for element in elements)
-    return OutputTensor(name, BYTES, shape, data)
+    return OutputTensor(name, BYTES, shape, pack_elements([text.encode() for text in texts]))
+
+
+def pack_elements(elements: Iterable[bytes]) -> bytes:
+    """Returns elements of ``BYTES`` as they stand in a tensor of bytes."""
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
 
 
 def _values(tensor: Tensor, data: list[Any]) -> list[Any]:
