@@ -38,16 +38,16 @@ def run(given: Mapping[str, object]) -> int:
         app = create_app(classifier, settings, residents)
         server = Server(app, settings)
         stop_on_signals(server)
-        name = classifier.card.name
-        screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))
-        screen.print(f"By {classifier.plan}.", style="dim")
-        if (hint := advice(Store(settings.home).open(name))) is not None:
-            screen.print(hint, style="dim")
-        if token is not None:
-            _tell_token(screen, token, server.url)
-        with grpc_beside(app, settings) as address:
-            if address is not None:
-                screen.print(f"It answers gRPC on {address}.", style="dim")
+        with grpc_beside(app, settings) as grpc_address:
+            name = classifier.card.name
+            screen.print(Text.assemble(f"Sightbox answers with {name} on ", (server.url, "bold")))
+            if grpc_address is not None:
+                screen.print(f"It answers gRPC on {grpc_address}.")
+            screen.print(f"By {classifier.plan}.", style="dim")
+            if (hint := advice(Store(settings.home).open(name))) is not None:
+                screen.print(hint, style="dim")
+            if token is not None:
+                _tell_token(screen, token, server.url)
             screen.print("Ctrl-C stops it.", style="dim")
             answered_all = server.run()
     return 0 if answered_all else 1
