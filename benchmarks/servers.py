@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
+from tempfile import TemporaryFile
+from typing import IO
 
 import psutil
 
@@ -135,24 +137,31 @@ def running(contestant: Contestant, photo: bytes) -> Iterator[Server]:
     environment |= {"ORT_DISABLE_TELEMETRY": "1"} | dict(contestant.environment)
     command = [sys.executable, "-m", contestant.module, *contestant.arguments, "--port", str(port)]
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as child:
+    # A file: a pipe that nobody reads would stop who logs each request.
+    with (
+        TemporaryFile() as log,
+        subprocess.Popen(
+            command, cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=log
+        ) as child,
+    ):
         url = f"http://127.0.0.1:{port}{contestant.route}"
         process = psutil.Process(child.pid)
         try:
-            _wait(child, url, photo, contestant.name)
+            _wait(child, url, photo, contestant.name, log)
             yield Server(process, url, time.perf_counter() - start)
         finally:
             _stop(process)
 
 
-def _wait(child: "subprocess.Popen[bytes]", url: str, photo: bytes, name: str) -> None:
+def _wait(
+    child: "subprocess.Popen[bytes]", url: str, photo: bytes, name: str, log: IO[bytes]
+) -> None:
     deadline = time.monotonic() + LONGEST_START
     while not _answers(url, photo):
         if child.poll() is not None or time.monotonic() > deadline:
             child.kill()
-            words = child.stderr.read().decode(errors="replace") if child.stderr else ""
+            log.seek(0)
+            words = log.read().decode(errors="replace")
             raise RuntimeError(f"{name} does not start: {words[-1000:]}")
         time.sleep(0.02)
 
