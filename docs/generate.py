@@ -1,7 +1,14 @@
 """Makes the generated pages of this folder anew: ``make docs``."""
 
+import re
 from pathlib import Path
 
+from sightbox.metrics import metrics_table
 from sightbox.settings import settings_page
 
-(Path(__file__).parent / "settings.md").write_text(settings_page(), "utf-8")
+HERE = Path(__file__).parent
+TABLE = re.compile(r"(?s)(?<=The table is generated: make docs -->\n).*(?=<!-- The table ends)")
+
+(HERE / "settings.md").write_text(settings_page(), "utf-8")
+monitoring = HERE / "monitoring.md"
+monitoring.write_text(TABLE.sub(lambda _: metrics_table(), monitoring.read_text("utf-8")), "utf-8")

@@ -107,6 +107,7 @@ def assert_problem(answer: Answer, status: int, code: str) -> str:
     found, headers, problem = answer
     assert (found, problem["status"], problem["code"]) == (status, status, code)
     assert headers["Content-Type"] == "application/problem+json"
-    assert set(problem) <= {"type", "title", "status", "detail", "code", "hint"}
+    assert set(problem) <= {"type", "title", "status", "detail", "code", "hint", "request_id"}
+    assert problem["request_id"] == headers["X-Request-Id"]
     assert "Traceback" not in str(problem)
     return str(problem["detail"]) + " " + str(problem.get("hint", ""))

@@ -18,6 +18,7 @@ from sightbox.explanation import UNSEEN, class_maps, overlay, read_head
 from sightbox.prediction import ClassMap, Region
 from sightbox.preprocessing import Fit, Recipe, prepare, seen_region
 from sightbox.schema import prediction_to_json
+from sightbox.store import Store
 
 
 def test_map_is_that_of_torchvisions_own_tensors() -> None:
@@ -45,13 +46,13 @@ def test_map_is_that_of_torchvisions_own_tensors() -> None:
 
 @pytest.mark.parametrize("photo", ["chelsea.png", "coffee.png", "rocket.jpg"])
 def test_mean_of_a_map_and_bias_are_the_logit(
-    classifier: Classifier, photos: Path, photo: str
+    classifier: Classifier, home: Path, photos: Path, photo: str
 ) -> None:
     answer = classifier.classify(photos / photo, explain=True)
     assert answer.explanation is not None
     prepared = classifier.prepare(photos / photo)
     logits = classifier.infer(prepared.pixels[None])[0].logits
-    bias = read_head(classifier._model).bias
+    bias = read_head(Store(home).open()).bias
     assert [one.index for one in answer.explanation.maps] == [s.index for s in answer.predictions]
     for one in answer.explanation.maps:
         assert np.mean(one.values) + bias[one.index] == pytest.approx(one.logit, abs=1e-9)

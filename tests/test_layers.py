@@ -22,6 +22,9 @@ LAYERS = {
         "machine",
         "filelock",
         "atomicfile",
+        "tracing",
+        "metrics",
+        "logs",
         "__init__",
     ),  # __init__: the version
     1: ("upright", "image", "preprocessing", "labels", "prediction", "drawing", "accuracy"),
@@ -59,6 +62,7 @@ ONLY_IN = {
     "jinja2": ("evaluation_page.py",),
     "grpc": ("web/grpc_service.py",),
     "google": ("web/grpc_service.py", "web/proto.py"),
+    "prometheus_client": ("metrics.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pydantic": ("settings.py",),
@@ -139,11 +143,12 @@ assert threading.active_count() == 1
 assert dict(os.environ) == environment
 assert (logging.root.handlers, logging.root.level) == (handlers, level)
 assert not opened, opened
-heavy = {"numpy", "PIL", "onnx", "onnxruntime", "openvino", "torch", "flask", "typer", "pydantic"}
+heavy = {"numpy", "PIL", "onnx", "onnxruntime", "openvino", "torch", "flask", "typer", "pydantic",
+         "prometheus_client"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert {"Classifier", "Prediction", "Settings", "SightboxError"} < set(dir(sightbox))
 from sightbox import Classifier
-heavy = {"flask", "typer", "pydantic", "rich", "torch", "openvino"}
+heavy = {"flask", "typer", "pydantic", "rich", "torch", "openvino", "prometheus_client"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert threading.active_count() == 1
 assert (logging.root.handlers, logging.root.level) == (handlers, level)

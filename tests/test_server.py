@@ -40,7 +40,7 @@ def running(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | {"SIGHTBOX_ACCESS_LOG": "false"} | environment,
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -9,8 +9,8 @@ the proof fails they are refused.
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -54,6 +54,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Load:
+    """How busy a batcher is and was.
+
+    Attributes:
+        waiting: Number of calls that wait.
+        capacity: Most calls that may wait.
+        batches: Size of a batch -> how many of that size were answered.
+    """
+
+    waiting: int
+    capacity: int
+    batches: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class _Call:
     pixels: Pixels
     deadline: float | None
@@ -85,6 +100,7 @@ class Batcher:
         self._proof = proof[None]
         self._max_batch = max_batch
         self._capacity = capacity
+        self._batches: Counter[int] = Counter()
         self._waiting: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -105,6 +121,12 @@ class Batcher:
     def depth(self) -> int:
         """Number of calls that wait."""
         return len(self._waiting)
+
+    @property
+    def load(self) -> Load:
+        """How busy it is and was."""
+        with self._changed:
+            return Load(len(self._waiting), self._capacity, dict(self._batches))
 
     def ask(
         self,
@@ -232,6 +254,8 @@ class Batcher:
             raise BackendError(f"{len(calls)} pictures went in, {len(logits)} answers came out.")
         _check_numbers(logits)
         ran = time.perf_counter() - begun
+        with self._changed:
+            self._batches[len(calls)] += 1
         for call, row in zip(calls, logits, strict=True):
             call.future.set_result(Answer(row, begun - call.asked, ran, len(calls)))
 

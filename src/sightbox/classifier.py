@@ -1,7 +1,7 @@
 """The whole flow in one class: a picture in, a `Prediction` out."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -14,19 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightbox.backends import Backend, create_backend
-from sightbox.batching import Answer, Batcher
-from sightbox.errors import DeadlineError, RequestError, SightboxError
-from sightbox.explanation import Head, class_maps, read_head
+from sightbox.batching import Answer, Batcher, Load
+from sightbox.errors import RequestError, SightboxError
+from sightbox.explanation import Explainer
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
 from sightbox.machine import give_back_memory, resident_bytes, usable_cores
 from sightbox.model import Card, graph_file
 from sightbox.pictures import Picture, PreparedPicture, prepare_picture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
-    Explanation,
     ModelInfo,
     Prediction,
-    Region,
     Score,
     Timings,
     softmax,
@@ -34,9 +32,10 @@ from sightbox.prediction import (
 from sightbox.prediction import (
     top_k as best_indices,
 )
-from sightbox.preprocessing import check_preprocessing, seen_region
+from sightbox.preprocessing import check_preprocessing
 from sightbox.store import Store
 from sightbox.streaming import in_order
+from sightbox.tracing import note_answers, note_picture, note_problem
 
 Result = Prediction | SightboxError
 """What one picture of many gives."""
@@ -124,9 +123,7 @@ class Classifier:
         give_back_memory()
         self._memory_before = resident_bytes()
         self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
-        self._model = opened
-        self._head: Head | None = None
-        self._explaining = threading.Lock()
+        self._explainer = Explainer(opened, self._backend)
         # As many at once as there are cores: more would only take the processor from the engine.
         self.decoding = decoding or threading.BoundedSemaphore(usable_cores())
         self._batcher = Batcher(
@@ -149,6 +146,11 @@ class Classifier:
     def ready(self) -> bool:
         """Whether the engine takes pictures: False after it failed, until it has proven itself."""
         return self._batcher.ready
+
+    @property
+    def load(self) -> Load:
+        """How many pictures wait, and how large the batches were, those of `check` among them."""
+        return self._batcher.load
 
     def classify(
         self,
@@ -187,8 +189,13 @@ class Classifier:
         asked = perf_counter()
         prepared = self.prepare(picture, preprocessing)
         answer = self._batcher.ask(prepared.pixels, timeout, abandoned)
+        note_answers(self.card.name, [(answer.waited, answer.ran)])
         scores = self._scores(answer.logits, top_k, min_score)
-        explanation = self._explain(prepared, scores, timeout) if explain else None
+        explanation = (
+            self._explainer.explain(prepared, [score.index for score in scores], timeout)
+            if explain
+            else None
+        )
         timings = Timings(
             decode=1000 * prepared.decoding,
             preprocess=1000 * prepared.preprocessing,
@@ -251,6 +258,9 @@ class Classifier:
         with self.decoding:
             waited = perf_counter() - asked
             prepared = prepare_picture(picture, self.card.recipe, self.limits, mode)
+        seen = prepared.image
+        stages = {"decode": prepared.decoding, "preprocess": prepared.preprocessing}
+        note_picture(picture, seen.format, seen.width, seen.height, wait=waited, **stages)
         return replace(prepared, waited=waited)
 
     def infer(self, batch: NDArray[np.uint8], *, timeout: float | None = None) -> list[Answer]:
@@ -280,7 +290,9 @@ class Classifier:
                 f"The pixels are {batch.dtype} {list(batch.shape)}.",
                 f"{self.card.name} takes uint8 [N, {', '.join(map(str, wanted))}], N at least 1.",
             )
-        return self._batcher.ask_all(list(batch), timeout)
+        answers = self._batcher.ask_all(list(batch), timeout)
+        note_answers(self.card.name, [(answer.waited, answer.ran) for answer in answers])
+        return answers
 
     def check(self) -> None:
         """Sends a drawn picture through the queue and the engine.
@@ -337,25 +349,6 @@ class Classifier:
             if probabilities[index] >= min_score
         )
 
-    def _explain(
-        self, prepared: PreparedPicture, scores: Sequence[Score], timeout: float | None
-    ) -> Explanation:
-        # One at a time, beside the queue: explaining is for people who look, and must not take
-        # the turns of those who wait for answers.
-        if not self._explaining.acquire(timeout=-1 if timeout is None else timeout):
-            raise DeadlineError("The time was over before the turn to explain came.")
-        try:
-            if self._head is None:
-                self._head = read_head(self._model)
-            maps = self._backend.run(prepared.pixels[None], ("maps",))["maps"][0]
-        finally:
-            self._explaining.release()
-        seen = prepared.image
-        return Explanation(
-            Region(*seen_region(seen.width, seen.height, self.card.recipe)),
-            class_maps(maps, self._head, [score.index for score in scores]),
-        )
-
     def _classify_or_error(
         self,
         picture: Picture,
@@ -374,6 +367,7 @@ class Classifier:
                 explain=explain,
             )
         except SightboxError as error:
+            note_problem(error.code)
             return error
 
 

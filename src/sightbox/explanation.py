@@ -6,6 +6,7 @@ the map of the class (Zhou et al. 2016, "Learning Deep Features for Discriminati
 section 2): it does not approximate the logit, it is the logit before its mean is taken.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightbox.errors import BackendError, ModelError, RequestError
+from sightbox.backends import Backend
+from sightbox.errors import BackendError, DeadlineError, ModelError, RequestError
 from sightbox.graphs import HEADS
 from sightbox.model import WEIGHTS, Model
-from sightbox.prediction import ClassMap, Region
+from sightbox.pictures import PreparedPicture
+from sightbox.prediction import ClassMap, Explanation, Region
+from sightbox.preprocessing import seen_region
 from sightbox.safetensors import load_safetensors
 
 COLD, HOT = (255, 221, 51), (214, 26, 26)
@@ -26,6 +30,50 @@ UNSEEN = 0.45
 """Brightness of what the network did not see, beside that of what it saw."""
 
 Floats = NDArray[np.float32]
+
+
+class Explainer:
+    """Explains the answers of one network, one at a time and beside the queue.
+
+    Explaining is for people who look, and must not take the turns of those who wait for answers.
+
+    Args:
+        model: The network.
+        backend: What runs it, loaded.
+    """
+
+    def __init__(self, model: Model, backend: Backend) -> None:
+        self._model = model
+        self._backend = backend
+        self._turn = threading.Lock()
+        self._head: Head | None = None
+
+    def explain(
+        self, picture: PreparedPicture, classes: Sequence[int], timeout: float | None
+    ) -> Explanation:
+        """Says where in a picture the evidence for classes is.
+
+        Args:
+            picture: The picture.
+            classes: Class numbers.
+            timeout: Seconds to wait for the turn; without end when None.
+
+        Raises:
+            DeadlineError: The time was over before the turn came.
+            ModelError: The weights are damaged.
+            BackendError: The engine failed, or gives no maps that belong to the weights.
+        """
+        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
+            raise DeadlineError("The time was over before the turn to explain came.")
+        try:
+            if self._head is None:
+                self._head = read_head(self._model)
+            maps = self._backend.run(picture.pixels[None], ("maps",))["maps"][0]
+        finally:
+            self._turn.release()
+        seen = picture.image
+        region = Region(*seen_region(seen.width, seen.height, self._model.card.recipe))
+        return Explanation(region, class_maps(maps, self._head, classes))
 
 
 class Head(NamedTuple):

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+from sightbox.batching import Load
 from sightbox.classifier import Classifier
 from sightbox.errors import (
     BackendError,
@@ -50,6 +51,7 @@ class Loaded:
         backend: What runs it.
         memory: Bytes that it takes; see `Classifier.memory`.
         users: How many use it at this moment.
+        load: How many pictures wait for it, and how large the batches were.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Loaded:
     backend: str
     memory: int
     users: int
+    load: Load
 
 
 @dataclass(eq=False)
@@ -125,9 +128,9 @@ class Residents:
             here = [one for one in self._residents.values() if one.classifier is not None]
             here.sort(key=lambda one: (one is not self._default, one.key))
             return [
-                Loaded(*one.key, one.classifier.info.backend, one.memory, one.users)
+                Loaded(*one.key, made.info.backend, one.memory, one.users, made.load)
                 for one in here
-                if one.classifier is not None
+                if (made := one.classifier) is not None
             ]
 
     @property

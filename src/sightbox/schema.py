@@ -85,6 +85,14 @@ def status_to_json(status: int, detail: str) -> Json:
     return _problem(title, status, detail, title.lower().replace(" ", "_"))
 
 
+def identify(problem: Json, request_id: str) -> Json:
+    """Returns a problem detail with the id of its request, by which the log can be searched.
+
+    It is an extension (RFC 9457, section 3.2): `instance` would have to be a URI.
+    """
+    return problem | {"request_id": request_id}
+
+
 def model_to_json(model: ModelInfo) -> Json:
     """Returns which network spoke."""
     return {"name": model.name, "variant": model.variant, "backend": model.backend}

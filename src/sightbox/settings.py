@@ -192,6 +192,18 @@ class Settings(BaseSettings):
         json_schema_extra={"unit": "seconds"},
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="How `sightbox serve` writes its log to standard error: lines to read, or a "
+        "JSON object a line.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level of what is logged; the access log is `info`."
+    )
+    access_log: bool = Field(
+        True, description="Log a line for each request: times, sizes, hashes, nothing shown."
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_surprises(cls, value: object, info: ValidationInfo) -> object:

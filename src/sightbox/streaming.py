@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -27,7 +28,7 @@ def in_order(
         source, failure = iter(items), None
         while failure is None:
             try:
-                waiting.append(pool.submit(one, next(source)))
+                waiting.append(pool.submit(copy_context().run, one, next(source)))
             except Exception as error:  # noqa: BLE001 - the caller's own, raised again below
                 failure = error
             while waiting and (failure or waiting[0].done() or len(waiting) > 2 * workers):

@@ -165,6 +165,12 @@ def serve(
             "--insecure", help="Listen to the network without a token.", show_default=False
         ),
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text, or json for machines.", show_default="text")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
+    ] = None,
 ) -> None:
     """Serve the web page and the HTTP API.
 
@@ -192,6 +198,8 @@ def serve(
         **_exactness(variant, preprocessing, exact=exact),
         "threads": threads,
         "insecure": insecure,
+        "log_format": log_format,
+        "log_level": log_level,
     }
     raise typer.Exit(command.run(given))
 

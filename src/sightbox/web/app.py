@@ -5,7 +5,7 @@ from flask import Flask
 from sightbox.classifier import Classifier
 from sightbox.residents import Residents
 from sightbox.settings import Settings
-from sightbox.web import guard, problems
+from sightbox.web import guard, observing, problems
 from sightbox.web.api import api, body_limit_bytes
 from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
@@ -30,9 +30,10 @@ def create_app(
     # So no answer is a redirection, which would repeat the request's words as HTML.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = body_limit_bytes(settings.max_body_mb)
-    app.extensions["sightbox"] = Service(
-        classifier, settings, residents or Residents(classifier, settings)
-    )
+    service = Service(classifier, settings, residents or Residents(classifier, settings))
+    app.extensions["sightbox"] = service
+    # Before the guard, so that what it refuses is seen too.
+    observing.install(app, service)
     for blueprint in (api, open_inference, torchserve, huggingface, photoprism, pages):
         app.register_blueprint(blueprint)
     guard.install(app)

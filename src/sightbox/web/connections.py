@@ -20,6 +20,7 @@ from sightbox.errors import RequestError, SightboxError
 from sightbox.schema import Json, problem_to_json, status_to_json
 from sightbox.settings import Settings
 from sightbox.web.guard import HEADERS, check_place, check_token
+from sightbox.web.observing import ARRIVED, REFUSED, REQUEST_ID
 from sightbox.web.problems import body_too_large, problem_response
 from sightbox.web.service import CLIENT_GONE
 
@@ -39,7 +40,10 @@ class Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         """Returns what the application knows of the request."""
         environment: dict[str, Any] = super().get_environment()
-        return environment | {CLIENT_GONE: self.channel.is_abandoned}
+        return environment | {
+            CLIENT_GONE: self.channel.is_abandoned,
+            ARRIVED: self.request.arrived,
+        }
 
     def execute(self) -> None:
         """Runs the application."""
@@ -62,6 +66,7 @@ class Request(HTTPRequestParser):
     error: SightboxError | WaitressError | None = None
     command = ""
     path = ""
+    arrived: float | None = None
 
     def __init__(self, adj: Any, server: Any) -> None:  # noqa: ANN401 - waitress has no types
         super().__init__(adj)
@@ -89,6 +94,7 @@ class Request(HTTPRequestParser):
             self.completed = True
             self.close()
         if self.completed:
+            self.arrived = time.perf_counter()
             # Or waitress would ask for a body that is refused or that does not exist.
             self.expect_continue = False
         return consumed
@@ -139,9 +145,12 @@ class ProblemTask(ErrorTask):
 
     def execute(self) -> None:
         """Answers why, and closes the connection."""
-        status, headers, body = problem_response(
-            self._problem(self.request.error), self.request.path
-        )
+        refused, observer = self.request, self.channel.server.observer
+        trace = observer.begin(refused.headers.get("X_REQUEST_ID", ""), refused.arrived)
+        status, headers, body = problem_response(self._problem(refused.error), refused.path)
+        received = refused.body_bytes_received
+        observer.end(trace, refused.command, REFUSED, status, received, len(body))
+        headers |= {REQUEST_ID: trace.request_id}
         self.status = f"{status} {HTTPStatus(status).phrase}"
         self.response_headers.extend((HEADERS | headers).items())
         self.content_length = len(body)

@@ -10,7 +10,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from sightbox.errors import BodyTooLargeError, SightboxError
-from sightbox.schema import Json, json_to_bytes, problem_to_json, status_to_json
+from sightbox.schema import Json, identify, json_to_bytes, problem_to_json, status_to_json
+from sightbox.tracing import current_trace, note_problem
 from sightbox.web.dialects import huggingface, open_inference, photoprism, torchserve
 from sightbox.web.service import current_service
 
@@ -30,6 +31,10 @@ MORE_HEADERS = {
     503: {"Retry-After": "1"},
 }
 """What a status must or may say besides (RFC 9110, sections 11.6.1 and 10.2.3, in seconds)."""
+
+REFUSALS = {503, 504}
+"""Statuses of a server that is busy or stops. They are counted, and not logged one by one: under
+pressure there are as many as clients care to cause."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +57,16 @@ def body_too_large(limit_mb: float) -> BodyTooLargeError:
 def problem_response(problem: Json, path: str) -> tuple[int, dict[str, str], bytes]:
     """Returns status, headers and body of the response that carries a problem detail.
 
+    It is noted in the current trace, and carries that trace's request id.
+
     Args:
         problem: The problem detail.
         path: The path that was asked for; "" when it could not be read.
     """
     status = problem["status"]
+    note_problem(problem["code"])
+    if (trace := current_trace()) is not None:
+        problem = identify(problem, trace.request_id)
     media_type, body = MEDIA_TYPE, problem
     for prefix, spell in DIALECTS.items():
         if path == prefix or path.startswith(f"{prefix}/"):
@@ -66,7 +76,7 @@ def problem_response(problem: Json, path: str) -> tuple[int, dict[str, str], byt
 
 
 def _answer_error(error: SightboxError) -> Response:
-    if error.status >= 500:
+    if error.status >= 500 and error.status not in REFUSALS:
         logger.error("%s: %s", error.code, error)
     return _answer(problem_to_json(error))
 
@@ -88,4 +98,5 @@ def _answer(problem: Json) -> Response:
 def _answer_bug(error: Exception) -> Response:
     # The edge of a request: what no one foresaw is logged with its trace and told without it.
     logger.error("A request failed.", exc_info=error)
-    return _answer_error(SightboxError("The server has met an error of its own; its log has more."))
+    told = SightboxError("The server has met an error of its own; its log has more.")
+    return _answer(problem_to_json(told))

@@ -19,6 +19,7 @@ from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
 from sightbox.web.connections import MAX_HEADER_BYTES, BufferedBytes, Channel
 from sightbox.web.guard import check_exposure
 from sightbox.web.listening import listen
+from sightbox.web.observing import observer_of
 from sightbox.web.polling import Sockets
 from sightbox.web.service import Service
 
@@ -85,6 +86,8 @@ class Server:
             self._waitress.active_channels,
             max(MAX_BUFFERED_MB * BYTES_PER_MB, 2 * body_limit_bytes(settings.max_body_mb)),
         )
+        self._waitress.observer = observer_of(app)
+        self._waitress.observer.watch(self._waitress.active_channels, self._waitress.buffered)
 
     @property
     def url(self) -> str:
