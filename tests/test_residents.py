@@ -30,7 +30,7 @@ from sightbox.errors import (
 from sightbox.model import CARD, EXACT, GRAPH, Model, open_model, write_model
 from sightbox.opening import open_classifier, plan_for
 from sightbox.plan import Plan
-from sightbox.residents import MEASURED_SECONDS, Load, Residents
+from sightbox.residents import MEASURED_SECONDS, Loader, Residents
 from sightbox.settings import Settings, load_settings
 from sightbox.store import Store
 
@@ -66,7 +66,7 @@ class Loads:
 def opened(
     home: Path,
     limit: float = 3,
-    load: Load = open_classifier,
+    load: Loader = open_classifier,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Residents]:
     """Opens `first` as the default model, with room for `limit` models in all."""

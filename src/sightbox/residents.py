@@ -35,7 +35,7 @@ MEASURED_SECONDS = 60.0
 """How long a model counts as large as it was measured last. Until then one that proved too large is
 refused without being loaded once more; after it a measurement that was off has no more effect."""
 
-Load = Callable[[Settings, str, Plan, AbstractContextManager[object]], Classifier]
+Loader = Callable[[Settings, str, Plan, AbstractContextManager[object]], Classifier]
 """Makes the classifier of a model, by its name, for a plan; with what is held while decoding."""
 
 _Key = tuple[str, str]
@@ -105,7 +105,7 @@ class Residents:
         self,
         default: Classifier,
         settings: Settings,
-        load: Load = open_classifier,
+        load: Loader = open_classifier,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = Store(settings.home)
