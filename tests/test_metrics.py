@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import (
@@ -241,7 +244,10 @@ def test_form_is_what_the_client_prefers(dummy: Classifier, accept: str, content
     answer = client.get("/metrics", headers={"Accept": accept})
     assert answer.status_code == 200
     assert answer.content_type == f"{content_type}; charset=utf-8"
-    assert answer.get_data(as_text=True).endswith("# EOF\n") is (content_type == OPEN)
+    text = answer.get_data(as_text=True)
+    parse = open_families if content_type == OPEN else text_string_to_metric_families
+    assert "sightbox_requests" in {family.name for family in parse(text)}
+    assert text.endswith("# EOF\n") is (content_type == OPEN)
 
 
 def test_metrics_need_the_token_where_one_is_set(dummy: Classifier) -> None:
