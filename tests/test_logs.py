@@ -62,12 +62,13 @@ def logging_to(formatter: logging.Formatter, level: int = logging.INFO) -> Itera
     handler.setFormatter(formatter)
     handler.addFilter(lambda record: record.name != "waitress.queue")
     own, before = logging.getLogger("sightbox"), logging.getLogger("sightbox").level
-    logging.root.addHandler(handler)
+    # Instead of pytest's own handlers, whose copy of half a character a second process cannot read.
+    handlers, logging.root.handlers = logging.root.handlers, [handler]
     own.setLevel(level)
     try:
         yield written
     finally:
-        logging.root.removeHandler(handler)
+        logging.root.handlers = handlers
         own.setLevel(before)
 
 
