@@ -107,7 +107,7 @@ def test_form_with_one_picture_still_is_a_list(url: str, cat: bytes) -> None:
         ("min_score=2", "from 0 to 1"),
         ("lang=xx", "lang can be en, zh or both"),
         ("topk=3", "no parameter 'topk'"),
-        ("topk=3", "There are: top_k, lang, model, variant, min_score, preprocessing."),
+        ("topk=3", "There are: top_k, lang, model, variant, min_score, preprocessing, explain."),
     ],
 )
 def test_bad_parameter_is_a_bad_request(url: str, cat: bytes, query: str, told: str) -> None:

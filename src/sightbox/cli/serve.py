@@ -43,6 +43,8 @@ def run(given: Mapping[str, object]) -> int:
             _greet(classifier, settings, server.url, grpc_address)
             if token is not None:
                 _tell_token(console(), token, server.url)
+            if settings.log_format != "json":
+                console().print("Ctrl-C stops it.", style="dim")
             answered_all = server.run()
     return 0 if answered_all else 1
 
@@ -62,7 +64,6 @@ def _greet(classifier: Classifier, settings: Settings, url: str, grpc_address: s
     screen.print(f"By {classifier.plan}.", style="dim")
     if hint is not None:
         screen.print(hint, style="dim")
-    screen.print("Ctrl-C stops it.", style="dim")
 
 
 def _tell_token(screen: Console, token: Token, url: str) -> None:
