@@ -432,7 +432,7 @@ def test_missing_token_is_told_before_the_request_is_sent(dummy: Classifier) -> 
     with serving_rpc(dummy, token=TOKEN) as address, grpc.insecure_channel(address) as channel:
         call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
         code = grpc.StatusCode.UNAUTHENTICATED
-        assert_refused(lambda: call(iter(never.wait, None)), code, "wants a token")
+        assert_refused(lambda: call(_nothing(never)), code, "wants a token")
         never.set()
 
 
@@ -442,7 +442,7 @@ def test_request_that_never_comes_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each of the four calls there may be is stalled; then another one is answered."""
+    """Each of the two calls there may be is stalled; then another one is answered."""
     monkeypatch.setattr(grpc_service, "SENDING_SECONDS", 0.2)
     never = threading.Event()
     with (
@@ -451,11 +451,43 @@ def test_request_that_never_comes_is_given_up(
         calling(address) as stub,
     ):
         call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
-        stalled = [call.future(iter(never.wait, None)) for _ in range(4)]
+        stalled = [call.future(_nothing(never)) for _ in range(2)]
         assert {one.code() for one in stalled} == {grpc.StatusCode.CANCELLED}
         never.set()
-        assert stub.ModelInfer(request_of(pixels)).model_name
+        assert _answer_when_there_is_room(stub, request_of(pixels)).model_name
     assert not caplog.records
+
+
+def test_calls_at_once_have_a_limit(dummy: Classifier) -> None:
+    """Two that are stalled are as many as one thread of HTTP allows."""
+    never = threading.Event()
+    with (
+        serving_rpc(dummy, http_threads=1) as address,
+        grpc.insecure_channel(address) as channel,
+        calling(address) as stub,
+    ):
+        call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
+        stalled = [call.future(_nothing(never)) for _ in range(2)]
+        assert _first_refusal(stub) == grpc.StatusCode.RESOURCE_EXHAUSTED
+        never.set()
+        assert {one.code() for one in stalled} == {grpc.StatusCode.INVALID_ARGUMENT}
+        live = _answer_when_there_is_room(stub, messages.ServerLiveRequest(), "ServerLive")
+    assert live.live
+
+
+def _nothing(until: threading.Event) -> Iterator[bytes]:
+    """Yields no request, but ends only when it is told to."""
+    until.wait()
+    yield from ()
+
+
+def _answer_when_there_is_room(stub: Any, asked: Any, method: str = "ModelInfer") -> Any:  # noqa: ANN401 - gRPC has no types
+    while True:
+        try:
+            return getattr(stub, method)(asked)
+        except grpc.RpcError as error:
+            refused: Any = error
+            assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_stopping_finishes_what_was_accepted_and_takes_no_more(home: Path, pixels: Pixels) -> None:
@@ -466,28 +498,30 @@ def test_stopping_finishes_what_was_accepted_and_takes_no_more(home: Path, pixel
             entered.set()
             assert released.wait(60)
 
-    settings = load_settings()
+    settings = load_settings(grace=60)
     with Classifier(backend=DummyBackend(wait), home=home) as made:
         app = create_app(made, settings)
         proven.set()
         with serving_grpc(app, settings) as address, calling(address) as stub:
             waiting = stub.ModelInfer.future(request_of(pixels[:1]))
-            assert entered.wait(60)
-            app.extensions["sightbox"].draining.set()
-            live = messages.ServerLiveRequest()
-            while _answers(stub, live):
-                pass
-            released.set()
+            try:
+                assert entered.wait(60)
+                app.extensions["sightbox"].draining.set()
+                refusal = _first_refusal(stub)
+            finally:
+                released.set()
             assert waiting.result(60).model_name
+    # gRPC itself cancels a call that arrives at the very moment.
+    assert refusal in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
-def _answers(stub: Any, live: Any) -> bool:  # noqa: ANN401 - gRPC has no types
-    try:
-        return bool(stub.ServerLive(live).live)
-    except grpc.RpcError as error:
-        found: Any = error
-        assert found.code() == grpc.StatusCode.UNAVAILABLE
-        return False
+def _first_refusal(stub: Any) -> grpc.StatusCode:  # noqa: ANN401 - gRPC has no types
+    while True:
+        try:
+            stub.ServerLive(messages.ServerLiveRequest())
+        except grpc.RpcError as error:
+            refused: Any = error
+            return refused.code()
 
 
 def test_port_of_another_server_is_a_wrong_setting(served: Served, dummy: Classifier) -> None:

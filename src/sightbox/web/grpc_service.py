@@ -18,7 +18,13 @@ from flask import Flask
 from google.protobuf.message_factory import GetMessageClass
 
 import sightbox
-from sightbox.errors import ModelNotFoundError, RequestError, SettingsError, SightboxError
+from sightbox.errors import (
+    BackendError,
+    ModelNotFoundError,
+    RequestError,
+    SettingsError,
+    SightboxError,
+)
 from sightbox.schema import Json, problem_to_json
 from sightbox.settings import Settings
 from sightbox.web.api import body_limit_bytes
@@ -26,7 +32,7 @@ from sightbox.web.dialects.answers import sentence
 from sightbox.web.dialects.inference import run_inference, using_surface
 from sightbox.web.dialects.messages import InferenceRequest, take_apart
 from sightbox.web.dialects.open_inference import counters_of
-from sightbox.web.dialects.surfaces import VERSION
+from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface
 from sightbox.web.dialects.tensors import BYTES, pack_elements
 from sightbox.web.guard import check_token
 from sightbox.web.proto import load_service
@@ -37,7 +43,7 @@ SERVICE = "inference.GRPCInferenceService"
 PROBES = frozenset({"ServerLive", "ServerReady"})
 """What needs no token, as over HTTP."""
 
-CALLS_PER_THREAD = 4
+CALLS_PER_THREAD = 2
 """Calls at once for each of `http_threads`; each may hold a request of the largest size."""
 
 SENDING_SECONDS = 20
@@ -123,18 +129,22 @@ class Methods:
 
     def ModelReady(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
         try:
-            with using_surface(self.service, asked.name, asked.version or VERSION) as found:
-                return {"ready": found[1].ready}
-        except ModelNotFoundError:
+            self.service.residents.check(self._find(asked).model)
+        except (ModelNotFoundError, BackendError):
             return {"ready": False}
+        return {"ready": True}
 
     def ServerMetadata(self, _: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
         extensions = ["classification"]
         return {"name": "sightbox", "version": sightbox.__version__, "extensions": extensions}
 
     def ModelMetadata(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
-        with using_surface(self.service, asked.name, asked.version or VERSION) as found:
-            return found[0].metadata(found[1].card)
+        surface = self._find(asked)
+        return surface.metadata(self.service.residents.card(surface.model))
+
+    def _find(self, asked: Any) -> Surface:  # noqa: ANN401 - likewise
+        """Finds what is named; it need not be loaded for that."""
+        return find_surface(asked.name, asked.version or VERSION, self.service.names)
 
     def ModelInfer(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
         name, version = asked.model_name, asked.model_version or VERSION
