@@ -65,8 +65,8 @@ ONLY_IN = {
     "prometheus_client": ("metrics.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "pydantic": ("settings.py",),
-    "pydantic_core": ("settings.py",),
+    "pydantic": ("settings.py", "web/parameters.py"),
+    "pydantic_core": ("settings.py", "web/parameters.py"),
     "pydantic_settings": ("settings.py",),
     "onnx": ("graphs/", "quantization.py"),
 }

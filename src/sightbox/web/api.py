@@ -4,8 +4,6 @@ A parameter that a route of ``/v1`` does not know is refused. The probes take wh
 those who probe add parameters against caches.
 """
 
-from typing import TypeVar
-
 from flask import Blueprint, Response, current_app, request
 
 import sightbox
@@ -23,44 +21,38 @@ from sightbox.schema import (
     result_to_json,
 )
 from sightbox.settings import Settings
+from sightbox.web import native
 from sightbox.web.forms import read_pictures
+from sightbox.web.operations import describe
+from sightbox.web.parameters import ALL_LANGUAGES, ClassifyQuery, LabelsQuery
 from sightbox.web.service import CLIENT_GONE, current_service
 
 BYTES_PER_MB = 1_000_000
-
-Number = TypeVar("Number", int, float)
-
-ALL_LANGUAGES = "both"
-"""The language that means "every one there is"."""
 
 api = Blueprint("api", __name__)
 
 
 @api.post("/v1/classify")
-def classify() -> Response:
+@describe(native.CLASSIFY)
+def classify(query: ClassifyQuery) -> Response:
     """Classifies a raw body (one object), or the `image` parts of a form (a list of results)."""
     service = current_service()
-    _only_known("top_k", "lang", "model", "variant", "min_score", "preprocessing", "explain")
-    with service.using(request.args.get("model"), request.args.get("variant")) as classifier:
-        return _json(_classified(classifier, service.settings))
+    with service.using(query.model, query.variant) as classifier:
+        return _json(_classified(classifier, service.settings, query))
 
 
-def _classified(classifier: Classifier, settings: Settings) -> Json:
-    languages = _languages(request.args.get("lang"), classifier.labels)
-    top_k = _number("top_k", int, settings.top_k)
-    min_score = _number("min_score", float, settings.min_score)
-    preprocessing = request.args.get("preprocessing")
-    explain = _switch("explain")
+def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery) -> Json:
+    languages = _languages(query.lang, classifier.labels)
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
         answer = classifier.classify(
             body,
-            top_k=top_k,
-            min_score=min_score,
+            top_k=query.top_k,
+            min_score=query.min_score,
             timeout=settings.max_wait,
-            preprocessing=preprocessing,
-            explain=explain,
+            preprocessing=query.preprocessing,
+            explain=query.explain,
             abandoned=request.environ.get(CLIENT_GONE, lambda: False),
         )
         return prediction_to_json(answer, languages)
@@ -68,18 +60,18 @@ def _classified(classifier: Classifier, settings: Settings) -> Json:
     pictures = read_pictures(request.stream, boundary, settings.max_parts)
     results = classifier.classify_many(
         pictures,
-        top_k=top_k,
-        min_score=min_score,
-        preprocessing=preprocessing,
-        explain=explain,
+        top_k=query.top_k,
+        min_score=query.min_score,
+        preprocessing=query.preprocessing,
+        explain=query.explain,
     )
     return {"results": [result_to_json(result, languages) for result in results]}
 
 
 @api.get("/v1/models")
+@describe(native.MODELS)
 def models() -> Response:
     """Lists the models that are here; `default` is the one that answers when none is named."""
-    _only_known()
     service = current_service()
     default = service.classifier.card.name
     listed = [_model_or_problem(name) for name in service.names]
@@ -87,20 +79,20 @@ def models() -> Response:
 
 
 @api.get("/v1/models/<name>")
+@describe(native.MODEL)
 def model(name: str) -> Response:
     """Describes one model."""
-    _only_known()
     return _json(_model(name))
 
 
 @api.get("/v1/labels")
-def labels() -> Response:
+@describe(native.LABELS)
+def labels(query: LabelsQuery) -> Response:
     """Lists the classes of a model; it is not loaded for that."""
-    _only_known("lang", "model")
     service = current_service()
-    name = request.args.get("model", service.classifier.card.name)
+    name = service.classifier.card.name if query.model is None else query.model
     found = service.residents.labels(name)
-    languages = _languages(request.args.get("lang"), found) or found.languages
+    languages = _languages(query.lang, found) or found.languages
     return _json(
         {
             "model": name,
@@ -118,9 +110,9 @@ def labels() -> Response:
 
 
 @api.get("/v1/info")
+@describe(native.INFO)
 def info() -> Response:
     """Tells what answers here, on what machine, and within which limits."""
-    _only_known()
     service = current_service()
     return _json(
         {
@@ -146,12 +138,14 @@ def info() -> Response:
 
 @api.get("/livez")
 @api.get("/healthz", endpoint="livez")
+@describe(native.ALIVE)
 def livez() -> Response:
     """Answers as long as the process does."""
     return _json({"status": "alive"})
 
 
 @api.get("/readyz")
+@describe(native.READY)
 def readyz() -> Response:
     """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
     service = current_service()
@@ -191,8 +185,8 @@ def _variant_to_json(name: str, loaded: Loaded | None) -> Json:
     }
 
 
-def _languages(wanted: str | None, labels: Labels) -> tuple[str, ...] | None:
-    if wanted is None or wanted == ALL_LANGUAGES:
+def _languages(wanted: str, labels: Labels) -> tuple[str, ...] | None:
+    if wanted == ALL_LANGUAGES:
         return None
     if wanted not in labels.languages:
         raise RequestError(
@@ -200,30 +194,6 @@ def _languages(wanted: str | None, labels: Labels) -> tuple[str, ...] | None:
             f"lang can be {', '.join(labels.languages)} or {ALL_LANGUAGES}.",
         )
     return (wanted,)
-
-
-def _number(name: str, kind: type[Number], default: Number) -> Number:
-    text = request.args.get(name)
-    if text is None:
-        return default
-    try:
-        return kind(text)
-    except ValueError:
-        raise RequestError(f"{name} is {text!r}, which is no number.") from None
-
-
-def _switch(name: str) -> bool:
-    text = request.args.get(name, "false")
-    if text not in {"true", "false"}:
-        raise RequestError(f"{name} is {text!r}; it must be true or false.")
-    return text == "true"
-
-
-def _only_known(*names: str) -> None:
-    for name in request.args:
-        if name not in names:
-            known = f"There are: {', '.join(names)}." if names else "This route takes none."
-            raise RequestError(f"There is no parameter {name!r}.", known)
 
 
 def _json(value: Json) -> Response:

@@ -12,6 +12,7 @@ from sightbox.web.dialects.open_inference import open_inference
 from sightbox.web.dialects.photoprism import photoprism
 from sightbox.web.dialects.torchserve import torchserve
 from sightbox.web.pages import pages
+from sightbox.web.reference import reference
 from sightbox.web.service import Service
 
 
@@ -27,14 +28,15 @@ def create_app(
             caller closes them. Where none are given, there are those of the settings' home.
     """
     app = Flask("sightbox.web")
-    # So no answer is a redirection, which would repeat the request's words as HTML.
+    # So no answer is a redirection, which would repeat the request's words as HTML, and a name that
+    # holds an encoded slash is unknown.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = body_limit_bytes(settings.max_body_mb)
     service = Service(classifier, settings, residents or Residents(classifier, settings))
     app.extensions["sightbox"] = service
     # Before the guard, so that what it refuses is seen too.
     observing.install(app, service)
-    for blueprint in (api, open_inference, torchserve, huggingface, photoprism, pages):
+    for blueprint in (api, open_inference, torchserve, huggingface, photoprism, pages, reference):
         app.register_blueprint(blueprint)
     guard.install(app)
     problems.install(app)

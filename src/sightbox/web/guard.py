@@ -37,8 +37,8 @@ PROBES = {
 }
 """What tells no more than whether the server works."""
 
-OPEN_ENDPOINTS = {"pages.index", "static", *PROBES}
-"""What needs no token: the page holds nothing, and probes must work without a secret."""
+OPEN_ENDPOINTS = {"pages.index", "static", "reference.page", "reference.document", *PROBES}
+"""What needs no token: the pages hold nothing, and probes must work without a secret."""
 
 Header = Callable[[str], str | None]
 

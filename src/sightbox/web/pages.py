@@ -23,13 +23,17 @@ pages = Blueprint("pages", __name__)
 
 
 @cache
-def load_catalogue(language: str) -> dict[str, str]:
+def load_catalogue(language: str, part: str = "") -> dict[str, str]:
     """Reads the texts of one language, key -> text; a text may hold ``{placeholders}``.
+
+    Args:
+        language: One of `LANGUAGES`.
+        part: The folder of a page with texts of its own; the first page's when empty.
 
     Raises:
         FileNotFoundError: There is no catalogue for this language.
     """
-    path = CATALOGUES / f"{language}.json"
+    path = CATALOGUES / part / f"{language}.json"
     texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return texts
 
@@ -48,12 +52,13 @@ def choose_language() -> str:
     return next(iter(LANGUAGES))
 
 
-def make_translator(language: str, **known: object) -> Callable[[str], str]:
+def make_translator(language: str, part: str = "", **known: object) -> Callable[[str], str]:
     """Returns a function key -> text that fills the ``known`` placeholders.
 
-    The function raises ``KeyError`` for a key that the catalogue lacks.
+    The function raises ``KeyError`` for a key that the catalogue lacks. For `part` see
+    `load_catalogue`.
     """
-    catalogue = load_catalogue(language)
+    catalogue = load_catalogue(language, part)
 
     def translate(key: str) -> str:
         text = catalogue[key]
@@ -69,13 +74,18 @@ def index() -> Response:
     """Serves the page in the reader's language."""
     language = choose_language()
     max_body_mb = current_service().settings.max_body_mb
+    translate = make_translator(language, mb=f"{max_body_mb:g}")
+    return render_page("index.html", language, t=translate, max_body_mb=max_body_mb)
+
+
+def render_page(template: str, language: str, **values: object) -> Response:
+    """Returns a page in one of `LANGUAGES`; `values` are what its template uses."""
     body = render_template(
-        "index.html",
+        template,
         language=language,
         languages=LANGUAGES,
-        max_body_mb=max_body_mb,
-        t=make_translator(language, mb=f"{max_body_mb:g}"),
         version=sightbox.__version__,
+        **values,
     )
     response = make_response(body)
     response.content_language.add(LANGUAGES[language])

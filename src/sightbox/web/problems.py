@@ -13,10 +13,8 @@ from sightbox.errors import BodyTooLargeError, SightboxError
 from sightbox.schema import Json, identify, json_to_bytes, problem_to_json, status_to_json
 from sightbox.tracing import current_trace, note_problem
 from sightbox.web.dialects import huggingface, open_inference, photoprism, torchserve
+from sightbox.web.operations import PROBLEM
 from sightbox.web.service import current_service
-
-MEDIA_TYPE = "application/problem+json"
-"""RFC 9457, section 6.1."""
 
 DIALECTS: dict[str, Callable[[Json], Json]] = {
     open_inference.PREFIX: open_inference.error_body,
@@ -67,7 +65,7 @@ def problem_response(problem: Json, path: str) -> tuple[int, dict[str, str], byt
     note_problem(problem["code"])
     if (trace := current_trace()) is not None:
         problem = identify(problem, trace.request_id)
-    media_type, body = MEDIA_TYPE, problem
+    media_type, body = PROBLEM, problem
     for prefix, spell in DIALECTS.items():
         if path == prefix or path.startswith(f"{prefix}/"):
             media_type, body = "application/json", spell(problem)

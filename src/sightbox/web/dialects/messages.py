@@ -138,6 +138,18 @@ def take_apart(message: Json, rest: memoryview) -> InferenceRequest:
     )
 
 
+def read_switch(parameters: Json, name: str, *, default: bool) -> bool:
+    """Returns a parameter that is true or false.
+
+    Raises:
+        RequestError: It is neither.
+    """
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"The parameter {name} is {value!r:.40}, neither true nor false.")
+    return value
+
+
 def write_response(
     model: str, version: str, identity: str | None, outputs: Sequence[OutputTensor]
 ) -> tuple[bytes, dict[str, str]]:
@@ -202,7 +214,7 @@ def _read_inputs(entries: list[Any], rest: memoryview) -> Iterable[Tensor]:
 
 
 def _read_outputs(wanted: object, parameters: Json) -> Iterable[WantedOutput]:
-    default = _switch(parameters, "binary_data_output", default=False)
+    default = read_switch(parameters, "binary_data_output", default=False)
     if wanted is None or wanted == []:
         yield WantedOutput(None, default)
         return
@@ -215,7 +227,7 @@ def _read_outputs(wanted: object, parameters: Json) -> Iterable[WantedOutput]:
         count = own.get("classification")
         if count is not None and (type(count) is not int or count < 1):
             raise RequestError(f"{name}'s classification is {count!r:.40}; 1 is the least.")
-        yield WantedOutput(fields["name"], _switch(own, "binary_data", default=default), count)
+        yield WantedOutput(fields["name"], read_switch(own, "binary_data", default=default), count)
 
 
 def _output_to_json(output: OutputTensor) -> Json:
@@ -234,10 +246,3 @@ def _parameters(fields: Json, name: str) -> Json:
     if "shared_memory_region" in parameters:
         raise NotSupportedError("There is no shared memory here.", "Send the tensor itself.")
     return parameters
-
-
-def _switch(parameters: Json, name: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise RequestError(f"The parameter {name} is {value!r:.40}, neither true nor false.")
-    return value

@@ -14,6 +14,7 @@ import sightbox
 from sightbox.classifier import Classifier
 from sightbox.errors import BackendError, SightboxError
 from sightbox.schema import Json
+from sightbox.web.dialects import open_inference_operations as operations
 from sightbox.web.dialects.answers import json_response, sentence
 from sightbox.web.dialects.bodies import read_body
 from sightbox.web.dialects.counters import Counter, Counters
@@ -26,11 +27,13 @@ from sightbox.web.dialects.messages import (
     NotSupportedError,
     WantedOutput,
     read_request,
+    read_switch,
     write_response,
 )
 from sightbox.web.dialects.pictures import most_pictures
 from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface, surfaces_of
 from sightbox.web.dialects.tensors import raw_tensor
+from sightbox.web.operations import describe
 from sightbox.web.service import NotReadyError, current_service
 
 PREFIX = "/v2"
@@ -55,6 +58,7 @@ def _add_counters(state: BlueprintSetupState) -> None:
 
 @open_inference.get("")
 @open_inference.get("/")
+@describe(operations.SERVER)
 def server() -> Response:
     """Tells what this server is."""
     return json_response(
@@ -63,12 +67,14 @@ def server() -> Response:
 
 
 @open_inference.get("/health/live")
+@describe(operations.LIVE)
 def live() -> Response:
     """Answers as long as the process does."""
     return json_response({"live": True})
 
 
 @open_inference.get("/health/ready")
+@describe(operations.READY)
 def ready() -> Response:
     """Answers 200 when a drawn picture has just gone through the real engine, else 503."""
     current_service().check_ready()
@@ -76,19 +82,21 @@ def ready() -> Response:
 
 
 @open_inference.get("/models")
+@describe(operations.MODELS)
 def models() -> Response:
     """Lists the names that answer, loaded or not."""
     return json_response({"models": [surface.name for surface in _answering()]})
 
 
 @open_inference.post("/repository/index")
+@describe(operations.INDEX)
 def index() -> Response:
     """Lists the models that are here and their states; with ``ready`` only those that answer.
 
     A model that will be loaded when it is asked is ready: a client need not do anything for it.
     """
     body = read_body()
-    only_ready = bool(body) and read_json(body).get("ready") is True
+    only_ready = bool(body) and read_switch(read_json(body), "ready", default=False)
     return json_response(
         [
             {
@@ -104,6 +112,7 @@ def index() -> Response:
 
 
 @open_inference.get("/models/stats")
+@describe(operations.ALL_STATISTICS)
 def all_statistics() -> Response:
     """Gives the statistics of all models that answer."""
     return _statistics(*_answering())
@@ -111,6 +120,7 @@ def all_statistics() -> Response:
 
 @open_inference.get("/models/<name>/stats")
 @open_inference.get("/models/<name>/versions/<version>/stats")
+@describe(operations.STATISTICS)
 def statistics(name: str, version: str = VERSION) -> Response:
     """Gives the statistics of a model."""
     return _statistics(_find(name, version))
@@ -118,6 +128,7 @@ def statistics(name: str, version: str = VERSION) -> Response:
 
 @open_inference.get("/models/<name>")
 @open_inference.get("/models/<name>/versions/<version>")
+@describe(operations.METADATA)
 def metadata(name: str, version: str = VERSION) -> Response:
     """Describes the inputs and outputs of a model."""
     surface = _find(name, version)
@@ -126,6 +137,7 @@ def metadata(name: str, version: str = VERSION) -> Response:
 
 @open_inference.get("/models/<name>/config")
 @open_inference.get("/models/<name>/versions/<version>/config")
+@describe(operations.CONFIG)
 def config(name: str, version: str = VERSION) -> Response:
     """Describes a model as Triton's configuration does."""
     surface = _find(name, version)
@@ -135,6 +147,7 @@ def config(name: str, version: str = VERSION) -> Response:
 
 @open_inference.get("/models/<name>/ready")
 @open_inference.get("/models/<name>/versions/<version>/ready")
+@describe(operations.MODEL_READY)
 def model_ready(name: str, version: str = VERSION) -> Response:
     """Answers 200 when a model takes pictures, if need be after it was loaded; else why not."""
     surface = _find(name, version)
@@ -147,6 +160,7 @@ def model_ready(name: str, version: str = VERSION) -> Response:
 
 @open_inference.post("/models/<name>/infer")
 @open_inference.post("/models/<name>/versions/<version>/infer")
+@describe(operations.INFER)
 def infer(name: str, version: str = VERSION) -> Response:
     """Recognises the pictures of a tensor."""
     with _using(name, version) as (surface, classifier):

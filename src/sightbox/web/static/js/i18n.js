@@ -79,6 +79,9 @@ export async function switchLanguage(code) {
     if (link.getAttribute("data-language") === code) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
+  for (const link of document.querySelectorAll("[data-i18n-address]")) {
+    link.setAttribute("href", `${link.getAttribute("data-i18n-address")}?lang=${code}`);
+  }
 }
 
 /** @param {Language} code Keep the choice in the address, and for the next visit. */
