@@ -198,6 +198,8 @@ def test_model_that_is_not_here_is_not_found(url: str, cat: bytes) -> None:
         ("/nope", 404, "not_found"),
         ("/v1/models/nope", 404, "model_not_found"),
         ("/v1/models/..%2f..", 404, "not_found"),
+        ("/v1/models/%2Fx", 404, "not_found"),
+        ("/v1//models", 404, "not_found"),
         ("/v1/models/-x", 404, "model_not_found"),
         ("/v1/models/a%20b", 404, "model_not_found"),
         ("/v1/models/%00", 404, "model_not_found"),

@@ -349,6 +349,10 @@ def test_shared_memory_and_control_are_not_implemented(url: str) -> None:
         assert_error(ask(url, f"/v2/{path}", b""), 501, "not supported here")
 
 
+def test_index_takes_ready_as_true_or_false_alone(url: str) -> None:
+    assert_error(ask(url, "/v2/repository/index", b'{"ready": "yes"}'), 400, "neither true nor")
+
+
 @pytest.mark.parametrize(
     ("coding", "body", "status", "told"),
     [
