@@ -153,6 +153,34 @@ def test_head_limit_has_a_sharp_edge(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v2/health/live HTTP/1.1\r\n",
+        b"\r\nPOST /v2/models?x=1 HTTP/1.1\r\n",
+        b"GET http://localhost/v2 HTTP/1.1\r\n",
+        b"GET /v2/",
+    ],
+)
+@pytest.mark.parametrize("sent", ["at once", "in two"])
+def test_head_that_is_too_large_is_refused_in_the_form_of_its_path(
+    url: str, line: bytes, sent: str
+) -> None:
+    rest = b"X:".ljust(MAX_HEADER_BYTES, b"x")
+    with connect(url) as connection:
+        connection.sendall(line + rest[:9] if sent == "in two" else line + rest)
+        if sent == "in two":
+            connection.sendall(rest[9:] + b"\r\n\r\n")
+        status, headers, body = hear(connection)
+    assert (status, headers["Content-Type"], list(body)) == (431, "application/json", ["error"])
+
+
+@pytest.mark.parametrize("line", [b"", b"GET", b"GET /livez", b"GET http://[/v2 HTTP/1.1\r\n"])
+def test_head_that_is_too_large_and_names_no_dialect_is_a_problem(url: str, line: bytes) -> None:
+    answer = say(url, line, b"x" * (MAX_HEADER_BYTES + 1))
+    assert_problem(answer, 431, "request_header_fields_too_large")
+
+
+@pytest.mark.parametrize(
     ("head", "status", "told"),
     [
         (b"GET http://[ HTTP/1.1\r\n", 400, "cannot be read."),

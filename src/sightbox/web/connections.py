@@ -12,9 +12,10 @@ from http import HTTPStatus
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.parser import HTTPRequestParser, ParsingError, split_uri
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error as WaitressError
+from waitress.utilities import RequestHeaderFieldsTooLarge
 
 from sightbox.errors import RequestError, SightboxError
 from sightbox.schema import Json, problem_to_json, status_to_json
@@ -81,6 +82,9 @@ class Request(HTTPRequestParser):
         """Takes in what has come, and returns how many bytes of it belong to this request."""
         knew_head = self.headers_finished
         consumed: int = super().received(data)
+        if isinstance(self.error, RequestHeaderFieldsTooLarge):
+            # Waitress puts a head of its own in the place of one that it does not read.
+            self.path = _path_of(self.header_plus + data)
         self._server.buffered.add(consumed)
         if self.body_rcv is not None and self.error is None:
             try:
@@ -138,6 +142,18 @@ class Request(HTTPRequestParser):
             raise RequestError("A line between the chunks is too long.")
         if not self.completed and not self._server.buffered.has_room():
             raise BusyError("The server holds as many uploads as it may.", "Try again soon.")
+
+
+def _path_of(head: bytes) -> str:
+    """Returns the path that a head asks for, however much of it came; "" when nobody can read it.
+
+    Its target stands between the first two spaces (RFC 9112, section 3).
+    """
+    _, _, rest = head.lstrip().partition(b"\r\n")[0].partition(b" ")
+    try:
+        return str(split_uri(rest.partition(b" ")[0])[2])
+    except (ParsingError, ValueError):
+        return ""
 
 
 class ProblemTask(ErrorTask):

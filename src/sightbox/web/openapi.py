@@ -15,7 +15,7 @@ import sightbox
 from sightbox.errors import BodyTooLargeError, RequestError, SightboxError
 from sightbox.schema import Json
 from sightbox.web.guard import OPEN_ENDPOINTS, ForbiddenError, UnauthorizedError
-from sightbox.web.operations import Operation, native_problem, operation_of
+from sightbox.web.operations import Operation, operation_of
 from sightbox.web.problems import MORE_HEADERS
 from sightbox.web.service import Service
 
@@ -184,9 +184,8 @@ def _failures(operation: Operation, problems: Iterable[Problem]) -> Json:
 
 
 def _failure(operation: Operation, status: int, codes: list[str]) -> Json:
-    # A head that is too large is not read, so that nobody knows whose form the answer should have.
-    spell = native_problem if status == HEAD_TOO_LARGE.status else operation.problem
-    return _response(status, f"An error: {', '.join(codes)}.", spell(status, codes))
+    text = f"An error: {', '.join(codes)}."
+    return _response(status, text, operation.problem(status, codes))
 
 
 def _response(status: int, description: str, schemas: Mapping[str, Any] | None = None) -> Json:
