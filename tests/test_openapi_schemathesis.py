@@ -37,9 +37,10 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
 
 
 def test_server_keeps_to_its_description(
-    dummy: Classifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    classifier: Classifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(dummy) as url, caplog.at_level(logging.ERROR):
+    # The real network: the dummy backend has no maps to explain an answer with.
+    with serving(classifier) as url, caplog.at_level(logging.ERROR):
         done = examine(url, tmp_path)
     assert (done.returncode, "No issues found" in done.stdout) == (0, True), done.stdout
     # 5xx that the description allows, such as those of a broken engine, did not happen either.

@@ -105,7 +105,10 @@ def test_samples_name_the_address_of_the_page_and_it_is_escaped(dummy: Classifie
 
 def test_defaults_on_the_page_are_the_settings(dummy: Classifier) -> None:
     client = create_app(dummy, load_settings(top_k=17)).test_client()
-    assert "<code>17</code>" in page_text(client, "/docs")
+    page = page_text(client, "/docs")
+    assert "<code>17</code>" in page
+    explain = page.partition("<code>explain</code>")[2].partition("</tr>")[0]
+    assert re.findall(r"<code>(\w+)</code>", explain) == ["true", "false", "false"]
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
