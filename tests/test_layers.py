@@ -45,7 +45,7 @@ LAYERS = {
         "pictures",
         "labelled",
     ),
-    3: ("batching", "explanation", "streaming", "classifier"),
+    3: ("batching", "decoding", "explanation", "streaming", "classifier"),
     4: ("tuning", "opening", "residents", "evaluation", "journal", "evaluation_page"),
     5: ("web", "cli", "__main__"),
 }

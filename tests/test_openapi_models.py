@@ -26,7 +26,7 @@ def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     """A server with five models of a megabyte each, and room for two; `west` is damaged."""
     put_models(tmp_path)
     (tmp_path / "models" / "west" / CARD).write_text("{}")
-    monkeypatch.setattr("sightbox.classifier.resident_bytes", lambda: 0)
+    monkeypatch.setattr("sightbox.machine.resident_bytes", lambda: 0)
     settings = load_settings(port=0, home=tmp_path, backend="dummy", model="first", max_models_mb=2)
     with (
         open_classifier(settings) as classifier,

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,6 +19,7 @@ from shelf import CLASSES, GRAPH_BYTES, SIDE, put_model, put_models
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend, expected_class
 from sightbox.classifier import Classifier
+from sightbox.decoding.decoder import Decoder
 from sightbox.errors import (
     BackendError,
     ClosedError,
@@ -29,19 +31,18 @@ from sightbox.errors import (
 )
 from sightbox.model import CARD, EXACT, GRAPH, Model, open_model, write_model
 from sightbox.opening import open_classifier, plan_for
+from sightbox.pictures import PreparedPicture
 from sightbox.plan import Plan
 from sightbox.residents import MEASURED_SECONDS, Loader, Residents
 from sightbox.settings import Settings, load_settings
 from sightbox.store import Store
-
-Decoding = AbstractContextManager[object]
 
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with the models of `CLASSES`, each of which takes exactly a megabyte."""
     put_models(tmp_path)
-    monkeypatch.setattr("sightbox.classifier.resident_bytes", lambda: 0)
+    monkeypatch.setattr("sightbox.machine.resident_bytes", lambda: 0)
     return tmp_path
 
 
@@ -56,7 +57,7 @@ class Loads:
         self.names: list[str] = []
         self._before = before
 
-    def __call__(self, settings: Settings, name: str, plan: Plan, decoding: Decoding) -> Classifier:
+    def __call__(self, settings: Settings, name: str, plan: Plan, decoding: Decoder) -> Classifier:
         self.names.append(name)
         self._before(name)
         return open_classifier(settings, name, plan, decoding)
@@ -176,11 +177,9 @@ class Greedy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
         self.sizes, self.taken, self.names = sizes, 0, list[str]()
         self.made: list[Classifier] = []
-        monkeypatch.setattr("sightbox.classifier.resident_bytes", lambda: self.taken)
+        monkeypatch.setattr("sightbox.machine.resident_bytes", lambda: self.taken)
 
-    def __call__(
-        self, settings: Settings, name: str, _plan: Plan, decoding: Decoding
-    ) -> Classifier:
+    def __call__(self, settings: Settings, name: str, _plan: Plan, decoding: Decoder) -> Classifier:
         greedy = self
 
         class Backend(DummyBackend):
@@ -208,12 +207,12 @@ def test_memory_is_what_the_process_grew_and_at_least_the_graph(
 
 def test_largest_batch_counts_in_the_memory(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = [0]
-    monkeypatch.setattr("sightbox.classifier.resident_bytes", lambda: taken[0])
+    monkeypatch.setattr("sightbox.machine.resident_bytes", lambda: taken[0])
 
     def take(images: Pixels) -> None:
         taken[0] = max(taken[0], 300_000 * len(images))
 
-    def load(settings: Settings, name: str, _plan: Plan, _decoding: Decoding) -> Classifier:
+    def load(settings: Settings, name: str, _plan: Plan, _decoding: Decoder) -> Classifier:
         made = Classifier(name, DummyBackend(take), home=settings.home, max_batch=8)
         assert made.memory == GRAPH_BYTES
         return made
@@ -460,7 +459,7 @@ def test_closing_leaves_what_is_in_use_to_its_last_user(shelf: Path) -> None:
 def test_model_that_is_loaded_while_all_are_closed_is_closed_by_its_user(shelf: Path) -> None:
     made: list[Classifier] = []
 
-    def load(settings: Settings, name: str, plan: Plan, decoding: Decoding) -> Classifier:
+    def load(settings: Settings, name: str, plan: Plan, decoding: Decoder) -> Classifier:
         residents.close()
         made.append(open_classifier(settings, name, plan, decoding))
         return made[0]
@@ -472,29 +471,22 @@ def test_model_that_is_loaded_while_all_are_closed_is_closed_by_its_user(shelf: 
             made[0].infer(pixels())
 
 
-class Gate:
-    """Counts how many hold it at once, and the most there were."""
+class Counting(Decoder):
+    """A decoder that counts what it prepares."""
 
     def __init__(self) -> None:
-        self.inside = self.most = self.entered = 0
-        self._permits = threading.BoundedSemaphore(2)
-        self._lock = threading.Lock()
+        super().__init__()
+        self.prepared = 0
+        self._counting = threading.Lock()
 
-    def __enter__(self) -> None:
-        self._permits.acquire()
-        with self._lock:
-            self.inside += 1
-            self.entered += 1
-            self.most = max(self.most, self.inside)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self.inside -= 1
-        self._permits.release()
+    def prepare(self, *given: Any, **named: Any) -> PreparedPicture:  # noqa: ANN401 - passed on
+        with self._counting:
+            self.prepared += 1
+        return super().prepare(*given, **named)
 
 
-def test_permits_to_decode_are_shared_by_all_models(shelf: Path) -> None:
-    gate = Gate()
+def test_decoder_and_its_budget_are_shared_by_all_models(shelf: Path) -> None:
+    decoder = Counting()
     picture = np.zeros((500, 500, 3), np.uint8)
     settings = load_settings(home=shelf, backend="dummy")
 
@@ -503,13 +495,12 @@ def test_permits_to_decode_are_shared_by_all_models(shelf: Path) -> None:
             classifier.prepare(picture)
 
     with (
-        Classifier("first", "dummy", home=shelf, decoding=gate) as default,
+        Classifier("first", "dummy", home=shelf, decoding=decoder) as default,
         Residents(default, settings) as residents,
         ThreadPoolExecutor(8) as threads,
     ):
         list(threads.map(ask, range(30)))
-    assert gate.entered == 30
-    assert gate.most <= 2
+    assert decoder.prepared == 30
 
 
 def test_each_call_gets_the_answer_of_its_own_model_while_models_come_and_go(shelf: Path) -> None:

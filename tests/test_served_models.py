@@ -50,7 +50,7 @@ def served(home: Path, **given: object) -> Iterator[Served]:
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with the models of `CLASSES`, each of which takes exactly a megabyte."""
     put_models(tmp_path)
-    monkeypatch.setattr("sightbox.classifier.resident_bytes", lambda: 0)
+    monkeypatch.setattr("sightbox.machine.resident_bytes", lambda: 0)
     return tmp_path
 
 

@@ -1,9 +1,7 @@
 """The whole flow in one class: a picture in, a `Prediction` out."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,18 +13,21 @@ from numpy.typing import NDArray
 
 from sightbox.backends import Backend, create_backend
 from sightbox.batching import Answer, Batcher, Load
+from sightbox.decoding.decoder import ISOLATIONS, Decoder
+from sightbox.drawing import ramp
 from sightbox.errors import RequestError, SightboxError
 from sightbox.explanation import Explainer
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
-from sightbox.machine import give_back_memory, resident_bytes, usable_cores
-from sightbox.model import Card, graph_file
-from sightbox.pictures import Picture, PreparedPicture, prepare_picture
+from sightbox.machine import MemoryGrowth, give_back_memory, usable_cores
+from sightbox.model import graph_file
+from sightbox.pictures import Picture, PreparedPicture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
     ModelInfo,
     Prediction,
     Score,
     Timings,
+    check_wanted,
     softmax,
 )
 from sightbox.prediction import (
@@ -61,8 +62,10 @@ class Classifier:
         limits: Which pictures are accepted.
         preprocessing: How pictures are prepared: ``exact`` as the card says, or ``fast`` or
             ``nearest``, which take less time and change the answer a little.
-        decoding: What is held while a picture is decoded, such as a semaphore that several
-            classifiers share; one with a permit for each usable core when not given.
+        isolation: Where pictures are decoded: ``thread``, or ``process`` in others that can be
+            killed, within limits of memory and time; ``thread`` when not given.
+        decoding: What decodes the pictures instead, and bounds how many megapixels at once.
+            Classifiers that share one share its budget and its processes.
 
     What is not given of backend, variant, threads, streams and max_batch is as `sightbox tune`
     measured it fastest here; where it was not run, ONNX Runtime computes the exact answer with all
@@ -72,6 +75,8 @@ class Classifier:
         ModelNotFoundError: There is no such model.
         ModelError: The model is damaged.
         BackendError: The backend is not available or refuses the model.
+        DecoderNotAvailableError: The processes that decode cannot be started.
+        RequestError: An argument is out of range.
 
     Example:
         >>> with Classifier() as classifier:
@@ -95,7 +100,8 @@ class Classifier:
         queue_size: int = 256,
         limits: ImageLimits = DEFAULT_LIMITS,
         preprocessing: str = "exact",
-        decoding: AbstractContextManager[object] | None = None,
+        isolation: str | None = None,
+        decoding: Decoder | None = None,
     ) -> None:
         store = Store(None if home is None else Path(home))
         opened = store.open(model)
@@ -118,22 +124,23 @@ class Classifier:
         )
         self._backend = own or create_backend(self.plan.backend, device)
         opened.check_variant(self.plan.variant)
-        self._least_memory = opened.size(graph_file(self.plan.variant))
-        # Free memory that the process still holds would hide what the engine takes.
-        give_back_memory()
-        self._memory_before = resident_bytes()
-        self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
-        self._explainer = Explainer(opened, self._backend)
-        # As many at once as there are cores: more would only take the processor from the engine.
-        self.decoding = decoding or threading.BoundedSemaphore(usable_cores())
-        self._batcher = Batcher(
-            self._run,
-            _test_picture(self.card),
-            max_batch=self.plan.max_batch,
-            capacity=_positive("queue_size", queue_size),
-            workers=self.plan.streams,
-        )
-        self.memory = self._grown()
+        self._ramp = ramp(self.card.recipe.crop, len(self.card.mean))
+        self.decoder = _chosen(decoding, isolation)
+        with ExitStack() as stack:
+            # First, for its processes start while the model is loaded.
+            stack.enter_context(self.decoder)
+            self._growth = MemoryGrowth(opened.size(graph_file(self.plan.variant)))
+            self._backend.load(opened, self.plan.threads, self.plan.variant, self.plan.streams)
+            self._explainer = Explainer(opened, self._backend)
+            self._batcher = Batcher(
+                self._run,
+                self._ramp,
+                max_batch=self.plan.max_batch,
+                capacity=_positive("queue_size", queue_size),
+                workers=self.plan.streams,
+            )
+            self._opened = stack.pop_all()
+        self.memory = self._growth.measure()
         """Bytes that the process grew by while it loaded, and while `warm_up` ran; at least the
         size of the graph. What other threads took and freed meanwhile is in it."""
 
@@ -170,7 +177,8 @@ class Classifier:
                 [H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey.
             top_k: At most this many classes, at least 1.
             min_score: Only classes with at least this probability, 0..1.
-            timeout: Seconds that the picture may wait for the engine; without end when None.
+            timeout: Seconds that the picture may wait, for its decoding and for the engine
+                together; without end when None.
             preprocessing: ``exact``, ``fast`` or ``nearest``; the classifier's when not given.
             explain: Whether to say where in the picture the evidence for each class is. It costs
                 a second run of the network, and a moment more the first time.
@@ -181,14 +189,15 @@ class Classifier:
             ModelError: The weights, which explaining needs, are damaged.
             RequestError: `top_k` or `min_score` is out of range, or the picture of a wrong type.
             QueueFullError: Too many pictures wait already.
-            DeadlineError: The time was over before the engine took the picture, or it is abandoned.
+            DeadlineError: The time was over before its turn came, or the picture is abandoned.
             BackendError: The engine failed.
             ClosedError: The classifier is closed.
         """
-        _check_range(top_k, min_score)
+        check_wanted(top_k, min_score)
         asked = perf_counter()
-        prepared = self.prepare(picture, preprocessing)
-        answer = self._batcher.ask(prepared.pixels, timeout, abandoned)
+        prepared = self.prepare(picture, preprocessing, timeout=timeout, abandoned=abandoned)
+        left = None if timeout is None else timeout - prepared.waited
+        answer = self._batcher.ask(prepared.pixels, left, abandoned)
         note_answers(self.card.name, [(answer.waited, answer.ran)])
         scores = self._scores(answer.logits, top_k, min_score)
         explanation = (
@@ -231,7 +240,7 @@ class Classifier:
         Raises:
             RequestError: `top_k` or `min_score` is out of range, or `preprocessing` unknown.
         """
-        _check_range(top_k, min_score)
+        check_wanted(top_k, min_score)
         check_preprocessing(preprocessing or self.preprocessing)
         one = partial(
             self._classify_or_error,
@@ -242,26 +251,35 @@ class Classifier:
         )
         return in_order(one, pictures, workers=usable_cores() + 1)
 
-    def prepare(self, picture: Picture, preprocessing: str | None = None) -> PreparedPicture:
+    def prepare(
+        self,
+        picture: Picture,
+        preprocessing: str | None = None,
+        *,
+        timeout: float | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> PreparedPicture:
         """Decodes one picture and makes it into the pixels that `infer` takes.
 
         Args:
             picture: See `classify`.
             preprocessing: See `classify`.
+            timeout: Seconds that the picture may wait for its turn; without end when None.
+            abandoned: See `classify`.
 
         Raises:
             ImageError: The picture cannot be read.
             RequestError: The picture is of a wrong type, or `preprocessing` unknown.
+            DeadlineError: The time was over before its turn came, or the picture is abandoned.
         """
         mode = check_preprocessing(preprocessing or self.preprocessing)
-        asked = perf_counter()
-        with self.decoding:
-            waited = perf_counter() - asked
-            prepared = prepare_picture(picture, self.card.recipe, self.limits, mode)
-        seen = prepared.image
+        prepared = self.decoder.prepare(
+            picture, self.card.recipe, self.limits, mode, timeout=timeout, abandoned=abandoned
+        )
+        seen, waited = prepared.image, prepared.waited
         stages = {"decode": prepared.decoding, "preprocess": prepared.preprocessing}
         note_picture(picture, seen.format, seen.width, seen.height, wait=waited, **stages)
-        return replace(prepared, waited=waited)
+        return prepared
 
     def infer(self, batch: NDArray[np.uint8], *, timeout: float | None = None) -> list[Answer]:
         """Gives the logits of pictures that are prepared already.
@@ -308,12 +326,13 @@ class Classifier:
         Raises:
             BackendError: The engine failed.
         """
-        self._run(np.stack([_test_picture(self.card)] * self.plan.max_batch))
-        self.memory = self._grown()
+        self._run(np.stack([self._ramp] * self.plan.max_batch))
+        self.memory = self._growth.measure()
 
     def close(self) -> None:
         """Answers what waits, frees the engine and gives its memory back; may be called twice."""
         self._batcher.close()
+        self._opened.close()
         self._backend.close()
         give_back_memory()
 
@@ -330,11 +349,6 @@ class Classifier:
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.run(batch)["logits"]
-
-    def _grown(self) -> int:
-        # What stays, without what was only needed on the way.
-        give_back_memory()
-        return max(self._least_memory, resident_bytes() - self._memory_before)
 
     def _scores(self, logits: NDArray[np.float32], k: int, min_score: float) -> tuple[Score, ...]:
         probabilities = softmax(logits)
@@ -371,18 +385,12 @@ class Classifier:
             return error
 
 
-def _test_picture(card: Card) -> NDArray[np.uint8]:
-    """Draws a ramp of the model's input size, uint8 [H, W, C]."""
-    side = card.recipe.crop
-    ramp = np.linspace(0, 255, side).astype(np.uint8)
-    return np.stack([np.tile(ramp, (side, 1))] * len(card.mean), axis=-1)
-
-
-def _check_range(top_k: int, min_score: float) -> None:
-    if not isinstance(top_k, int) or top_k < 1:
-        raise RequestError(f"top_k is {top_k!r}; it must be a whole number, at least 1.")
-    if not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
-        raise RequestError(f"min_score is {min_score!r}; it must be a number from 0 to 1.")
+def _chosen(decoding: Decoder | None, isolation: str | None) -> Decoder:
+    if decoding is None:
+        return Decoder(isolation or ISOLATIONS[0])
+    if isolation not in {None, decoding.isolation}:
+        raise RequestError(f"The decoder has the isolation {decoding.isolation}, not {isolation}.")
+    return decoding
 
 
 def _positive(name: str, value: int) -> int:

@@ -93,3 +93,9 @@ class _Painter:
 
     def _number(self, low: float, high: float) -> np.float32:
         return np.float32(self._rng.uniform(low, high))
+
+
+def ramp(side: int, channels: int) -> NDArray[np.uint8]:
+    """Draws a ramp from black to white, uint8 [side, side, channels]."""
+    row = np.linspace(0, 255, side).astype(np.uint8)
+    return np.stack([np.tile(row, (side, 1))] * channels, axis=-1)

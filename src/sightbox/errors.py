@@ -6,7 +6,8 @@
 step                 error                                        status  exit
 ===================  ===========================================  ======  ====
 request -> bytes     `RequestError`, `BodyTooLargeError`          4xx     2
-bytes -> image       `ImageError` and its two refinements         4xx     1
+bytes -> image       `ImageError` and its refinements             4xx     1
+bytes -> process     `DecoderNotAvailableError`                   500     1
 weights -> arrays    `CheckpointError`                            422     1
 arrays -> model      `ModelError`, `ModelNotFoundError`           500     1
 model -> memory      `ModelTooLargeError`, `ModelsBusyError`      507/3   1
@@ -85,6 +86,37 @@ class ImageTooLargeError(ImageError):
     code = "too_many_pixels"
     title = "The picture has too many pixels"
     status = 422
+
+
+class DecodeTimeError(ImageError):
+    """Decoding the image takes longer than the limit allows."""
+
+    code = "decoding_too_slow"
+    title = "The picture takes too long to decode"
+    status = 422
+
+
+class DecodeMemoryError(ImageError):
+    """Decoding the image takes more memory than the limit allows."""
+
+    code = "decoding_too_large"
+    title = "The picture takes too much memory to decode"
+    status = 422
+
+
+class DecoderCrashError(ImageError):
+    """The process that decoded the image broke down."""
+
+    code = "decoder_crashed"
+    title = "The picture broke its decoder"
+    status = 422
+
+
+class DecoderNotAvailableError(SightboxError):
+    """No process can be started that decodes images."""
+
+    code = "decoder_not_available"
+    title = "Pictures cannot be decoded in processes here"
 
 
 class CheckpointError(SightboxError):

@@ -9,6 +9,7 @@ Everything here runs before a picture is queued, so that a damaged or hostile up
 
 import io
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from PIL import (
@@ -94,21 +95,71 @@ def decode_image(
         ImageTooLargeError: The header announces too many pixels; nothing was decoded.
         ImageError: The bytes are empty, cut short, damaged, or built to waste time.
     """
+    return open_image(data, limits).decode(least_side)
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """A picture of which the header alone was read, and found acceptable.
+
+    Attributes:
+        width: As stored, px; `decode` may swap it with the height.
+        height: Likewise.
+        format: One of the names in `ImageLimits.formats`.
+    """
+
+    width: int
+    height: int
+    format: str
+    _file: ImageFile.ImageFile
+
+    def decode(self, least_side: int | None = None) -> DecodedImage:
+        """Decodes the picture; may be called once.
+
+        Args:
+            least_side: See `decode_image`.
+
+        Raises:
+            ImageError: The bytes are cut short, damaged, or built to waste time.
+        """
+        image = self._file
+        with _damage_told(self.format):
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
+            image.load()
+            size = self.width, self.height
+            width, height = reversed(size) if lies_on_its_side(image) else size
+            pixels = to_rgb(turn_upright(image))
+        if isinstance(pixels, TiffImagePlugin.TiffImageFile):
+            # Its tags live outside `info`, and only a copy leaves them behind.
+            pixels = pixels.copy()
+        pixels.info = {}
+        return DecodedImage(pixels, self.format, width, height)
+
+
+def open_image(
+    data: bytes | bytearray | memoryview, limits: ImageLimits = DEFAULT_LIMITS
+) -> OpenedImage:
+    """Reads a picture's header, which takes little time and memory, whatever the bytes are.
+
+    Args:
+        data: The bytes of the file.
+        limits: What is accepted.
+
+    Raises:
+        ImageFormatError: The format is unknown or not among ``limits.formats``.
+        ImageTooLargeError: The header announces too many pixels.
+        ImageError: The bytes are empty, or their header is damaged or a flood.
+    """
     data = bytes(data)
     kind = _allowed_format(data, limits)
-    with pillow_errors(f"The {_NAMES.get(kind, kind)} picture is damaged or cut short"):
+    with _damage_told(kind):
         image = _open(data, kind, limits)
-        size = image.size
-        if least_side is not None:
-            image.draft(None, (least_side, least_side))
-        image.load()
-        width, height = reversed(size) if lies_on_its_side(image) else size
-        pixels = to_rgb(turn_upright(image))
-    if isinstance(pixels, TiffImagePlugin.TiffImageFile):
-        # Its tags live outside `info`, and only a copy leaves them behind.
-        pixels = pixels.copy()
-    pixels.info = {}
-    return DecodedImage(pixels, kind, width, height)
+    return OpenedImage(*image.size, kind, image)
+
+
+def _damage_told(kind: str) -> AbstractContextManager[None]:
+    return pillow_errors(f"The {_NAMES.get(kind, kind)} picture is damaged or cut short")
 
 
 class _Source(io.BytesIO):
@@ -163,6 +214,9 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
 
 def _open(data: bytes, kind: str, limits: ImageLimits) -> ImageFile.ImageFile:
     """Reads the header, and refuses what would cost too much to decode."""
+    if (announced := webp_size(data)) is not None:
+        # Pillow's reader makes two canvases of this size before it tells it.
+        _check_size(*announced, limits)
     source = _Source(data)
     image = _READERS[kind](source)
     _check_size(*image.size, limits)
@@ -172,6 +226,25 @@ def _open(data: bytes, kind: str, limits: ImageLimits) -> ImageFile.ImageFile:
     if run_length and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageError("The BMP picture is large and run-length encoded.", _SAVE_AGAIN)
     return image
+
+
+def webp_size(data: bytes | bytearray) -> tuple[int, int] | None:
+    """Reads width and height of a WebP picture, px, from its first bytes (RFC 9649, section 2).
+
+    None where it is another format, or damaged.
+    """
+    if len(data) < 30 or data[8:12] != b"WEBP":
+        return None
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        # RFC 6386, section 9.1: the two upper bits are a scale.
+        width, height = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
+        return width & 0x3FFF, height & 0x3FFF
+    return None
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:

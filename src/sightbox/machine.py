@@ -147,3 +147,22 @@ def _lines(path: Path) -> list[str]:
         return path.read_text().splitlines()
     except OSError:
         return []
+
+
+class MemoryGrowth:
+    """How much the process grows by, from its making on.
+
+    Args:
+        least: Bytes that are known to be taken.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        # Free memory that the process still holds would hide what is taken from now on.
+        give_back_memory()
+        self._before = resident_bytes()
+
+    def measure(self) -> int:
+        """Returns the bytes that stay, without what was only needed on the way."""
+        give_back_memory()
+        return max(self._least, resident_bytes() - self._before)

@@ -1,9 +1,10 @@
 """Classifiers as the settings describe them."""
 
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 
 from sightbox.classifier import Classifier
+from sightbox.decoding.decoder import Decoder
+from sightbox.decoding.process import ProcessLimits
 from sightbox.image import ImageLimits
 from sightbox.model import Model
 from sightbox.plan import Plan, choose
@@ -16,7 +17,7 @@ def open_classifier(
     settings: Settings,
     name: str | None = None,
     plan: Plan | None = None,
-    decoding: AbstractContextManager[object] | None = None,
+    decoding: Decoder | None = None,
 ) -> Classifier:
     """Returns the classifier that the settings describe.
 
@@ -24,7 +25,7 @@ def open_classifier(
         settings: The settings.
         name: Name of a model; that of the settings when not given.
         plan: How to run it; as the settings say when not given.
-        decoding: See `Classifier`.
+        decoding: What decodes the pictures; as the settings say when not given.
 
     Raises:
         ModelNotFoundError: There is no such model.
@@ -47,7 +48,7 @@ def open_classifier(
         queue_size=settings.queue_size,
         limits=image_limits(settings),
         preprocessing=settings.preprocessing,
-        decoding=decoding,
+        decoding=decoding or make_decoder(settings),
         **(given if plan is None else asdict(plan)),
     )
 
@@ -63,6 +64,15 @@ def plan_for(settings: Settings, model: Model, variant: str | None = None) -> Pl
     plan = _choose(settings, model, settings.variant)
     # There is one plan for a variant, whether it was asked for by name or not.
     return plan if variant in {None, plan.variant} else _choose(settings, model, variant)
+
+
+def make_decoder(settings: Settings) -> Decoder:
+    """Returns the decoder that the settings describe; all classifiers of a process share it."""
+    return Decoder(
+        settings.isolation,
+        megapixels=settings.decode_megapixels,
+        limits=ProcessLimits(settings.decode_memory_mb, settings.decode_seconds),
+    )
 
 
 def image_limits(settings: Settings) -> ImageLimits:

@@ -1,5 +1,6 @@
 """Whatever shows a picture - a path, bytes, an array, a Pillow image - to what a model reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightbox.errors import ImageError, RequestError
-from sightbox.image import DecodedImage, ImageLimits, decode_image
+from sightbox.image import DecodedImage, ImageLimits, OpenedImage, open_image
 from sightbox.prediction import ImageInfo
 from sightbox.preprocessing import Preprocessing, Recipe, prepare
 from sightbox.upright import array_to_image, to_rgb, turn_upright
@@ -28,7 +29,7 @@ class PreparedPicture:
     Attributes:
         pixels: What the model reads, uint8 [H, W, 3].
         image: The picture as it was seen.
-        waited: Seconds until a core was free for it.
+        waited: Seconds until a core and the memory were free for it.
         decoding: Seconds that decoding took.
         preprocessing: Seconds that resizing and cropping took.
     """
@@ -41,7 +42,11 @@ class PreparedPicture:
 
 
 def prepare_picture(
-    picture: Picture, recipe: Recipe, limits: ImageLimits, preprocessing: Preprocessing = "exact"
+    picture: Picture,
+    recipe: Recipe,
+    limits: ImageLimits,
+    preprocessing: Preprocessing = "exact",
+    permit: Callable[[int], None] = lambda _: None,
 ) -> PreparedPicture:
     """Decodes one picture and makes it into what a model reads.
 
@@ -52,6 +57,8 @@ def prepare_picture(
         limits: Which files are accepted.
         preprocessing: One of `PREPROCESSINGS`. All but ``exact`` decode a JPEG at a part of its
             size, as long as its short side stays as long as the recipe's.
+        permit: Is called with the number of pixels when the header has been read; decoding begins
+            when it returns.
 
     Raises:
         ImageError: The picture cannot be read.
@@ -59,12 +66,21 @@ def prepare_picture(
     """
     least_side = None if preprocessing == "exact" else max(recipe.resize, recipe.crop)
     start = perf_counter()
-    image = read_picture(picture, limits, least_side)
+    opened = _open(picture, limits)
+    asked = perf_counter()
+    permit(opened.width * opened.height)
+    permitted = perf_counter()
+    image = _decode(opened, least_side)
     decoded = perf_counter()
     pixels = prepare(image.pixels, recipe, preprocessing=preprocessing)
     prepared = perf_counter()
-    seen = ImageInfo(image.width, image.height, image.format or None)
-    return PreparedPicture(pixels, seen, 0, decoded - start, prepared - decoded)
+    return PreparedPicture(
+        pixels,
+        ImageInfo(image.width, image.height, image.format or None),
+        waited=permitted - asked,
+        decoding=asked - start + decoded - permitted,
+        preprocessing=prepared - decoded,
+    )
 
 
 def read_picture(
@@ -81,19 +97,41 @@ def read_picture(
         ImageError: The picture cannot be read.
         RequestError: The picture is of a wrong type.
     """
+    return _decode(_open(picture, limits), least_side)
+
+
+def encoded(picture: Picture) -> bytes | bytearray | None:
+    """Returns the bytes of an image file; None where the picture is pixels already.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
     if isinstance(picture, str | Path):
-        return decode_image(_read_file(Path(picture)), limits, least_side)
-    if isinstance(picture, bytes | bytearray | memoryview):
-        return decode_image(picture, limits, least_side)
+        return _read_file(Path(picture))
+    if isinstance(picture, memoryview):
+        return bytes(picture)
+    return picture if isinstance(picture, bytes | bytearray) else None
+
+
+def _open(picture: Picture, limits: ImageLimits) -> OpenedImage | Image.Image:
+    content = encoded(picture)
+    if content is not None:
+        return open_image(content, limits)
     if isinstance(picture, np.ndarray):
-        picture = array_to_image(picture)
-    if not isinstance(picture, Image.Image):
-        raise RequestError(
-            f"A {type(picture).__name__} is no picture.",
-            "Give a path, bytes, a uint8 array or a Pillow image.",
-        )
-    pixels = to_rgb(turn_upright(picture))
-    return DecodedImage(pixels, picture.format or "", *pixels.size)
+        return array_to_image(picture)
+    if isinstance(picture, Image.Image):
+        return picture
+    raise RequestError(
+        f"A {type(picture).__name__} is no picture.",
+        "Give a path, bytes, a uint8 array or a Pillow image.",
+    )
+
+
+def _decode(opened: OpenedImage | Image.Image, least_side: int | None) -> DecodedImage:
+    if isinstance(opened, OpenedImage):
+        return opened.decode(least_side)
+    pixels = to_rgb(turn_upright(opened))
+    return DecodedImage(pixels, opened.format or "", *pixels.size)
 
 
 def _read_file(path: Path) -> bytes:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sightbox.errors import RequestError
+
 
 @dataclass(frozen=True)
 class Score:
@@ -121,6 +123,18 @@ class Prediction:
         if not self.predictions:
             raise LookupError("No class reached the least score.")
         return self.predictions[0]
+
+
+def check_wanted(top_k: int, min_score: float) -> None:
+    """Checks how many classes are wanted, and how likely they are to be.
+
+    Raises:
+        RequestError: `top_k` is no whole number from 1 up, or `min_score` not within 0 and 1.
+    """
+    if not isinstance(top_k, int) or top_k < 1:
+        raise RequestError(f"top_k is {top_k!r}; it must be a whole number, at least 1.")
+    if not isinstance(min_score, int | float) or not 0 <= min_score <= 1:
+        raise RequestError(f"min_score is {min_score!r}; it must be a number from 0 to 1.")
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -9,12 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from sightbox.batching import Load
 from sightbox.classifier import Classifier
+from sightbox.decoding.decoder import Decoder
 from sightbox.errors import (
     BackendError,
     ClosedError,
@@ -35,8 +36,8 @@ MEASURED_SECONDS = 60.0
 """How long a model counts as large as it was measured last. Until then one that proved too large is
 refused without being loaded once more; after it a measurement that was off has no more effect."""
 
-Loader = Callable[[Settings, str, Plan, AbstractContextManager[object]], Classifier]
-"""Makes the classifier of a model, by its name, for a plan; with what is held while decoding."""
+Loader = Callable[[Settings, str, Plan, Decoder], Classifier]
+"""Makes the classifier of a model, by its name, for a plan; with what decodes its pictures."""
 
 _Key = tuple[str, str]
 
@@ -309,7 +310,7 @@ class Residents:
     def _loaded(self, resident: _Resident, plan: Plan) -> Classifier:
         default = self._default.future.result()
         # The cores are the same for all models: so are the permits to decode.
-        classifier = self._load(self._settings, resident.key[0], plan, default.decoding)
+        classifier = self._load(self._settings, resident.key[0], plan, default.decoder)
         try:
             classifier.warm_up()
             with self._lock:

@@ -122,7 +122,8 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         le=3600,
-        description="How long a picture may wait for the engine before it is given up.",
+        description="How long a picture may wait, for its decoding and for the engine together, "
+        "before it is given up.",
         json_schema_extra={"unit": "seconds"},
     )
     top_k: int = Field(5, ge=1, le=1000, description="How many classes an answer names.")
@@ -140,6 +141,35 @@ class Settings(BaseSettings):
         le=1000,
         description="Largest picture, checked before it is decoded.",
         json_schema_extra={"unit": "megapixels"},
+    )
+    decode_megapixels: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="Most that is decoded at the same time, which bounds the memory; a larger "
+        "picture is decoded alone. When empty, 100, or 16 for each core where that is more.",
+        json_schema_extra={"unit": "megapixels"},
+    )
+    isolation: Literal["thread", "process"] = Field(
+        "thread",
+        description="Where pictures are decoded: `thread` in the server, `process` in processes "
+        "that can be killed, as many as usable cores, for a hole in a decoder to hurt less. Needs "
+        "Linux or macOS.",
+    )
+    decode_memory_mb: float = Field(
+        1536.0,
+        ge=16,
+        le=1_000_000,
+        description="With `isolation = process` on Linux, memory that decoding one picture may "
+        "take; the worst take 24 bytes a pixel.",
+        json_schema_extra={"unit": "MB"},
+    )
+    decode_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=3600,
+        description="With `isolation = process`, time that decoding one picture may take.",
+        json_schema_extra={"unit": "seconds"},
     )
     allow_tiff: bool = Field(
         False, description="Accept TIFF files; the format is large and often attacked."

@@ -61,8 +61,9 @@ def classify(name: str) -> Response:
     with service.using(name) as classifier:
         names = names_in(request.args.get("lang", DEFAULT), classifier)
         question = read_question(read_body(), service.settings)
-        pixels = classifier.prepare(question.picture).pixels[None]
-        (answer,) = classifier.infer(pixels, timeout=service.settings.max_wait)
+        max_wait = service.settings.max_wait
+        pixels = classifier.prepare(question.picture, timeout=max_wait).pixels[None]
+        (answer,) = classifier.infer(pixels, timeout=max_wait)
     scores = apply(question.function, answer.logits)
     found = best_indices(scores, question.top_k)
     return json_response(

@@ -58,7 +58,7 @@ def run_inference(
             surface.check_outputs(asked.outputs, classifier.card)
             tensor = surface.check_input(asked.inputs, classifier.card)
             check_count(tensor.shape[0], settings)
-            batch = surface.to_pixels(tensor, classifier)
+            batch = surface.to_pixels(tensor, classifier, settings.max_wait)
         with record.stage("compute_infer"):
             answers = classifier.infer(batch, timeout=settings.max_wait)
         record.computed(answers)

@@ -98,6 +98,7 @@ def _read_pictures(message: Json) -> list[bytes]:
 
 def _scores(files: list[bytes], classifier: Classifier) -> NDArray[np.float64]:
     """Returns the probability of each class, [C]: over several pictures the largest."""
-    pixels = to_pixels(files, classifier, "Image")
-    answers = classifier.infer(pixels, timeout=current_service().settings.max_wait)
+    max_wait = current_service().settings.max_wait
+    pixels = to_pixels(files, classifier, "Image", max_wait)
+    answers = classifier.infer(pixels, timeout=max_wait)
     return np.asarray(softmax(np.stack([answer.logits for answer in answers])).max(axis=0))

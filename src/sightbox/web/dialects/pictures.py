@@ -33,21 +33,25 @@ def check_count(count: int, settings: Settings) -> None:
         )
 
 
-def to_pixels(files: Sequence[bytes], classifier: Classifier, name: str) -> NDArray[np.uint8]:
+def to_pixels(
+    files: Sequence[bytes], classifier: Classifier, name: str, timeout: float | None = None
+) -> NDArray[np.uint8]:
     """Returns the pixels of image files, uint8 [N, H, W, 3].
 
     Args:
         files: The files; at least one.
         classifier: What will read the pixels.
         name: How the request calls one of the files.
+        timeout: Seconds that each may wait for its turn to be decoded; without end when None.
 
     Raises:
         ImageError: One cannot be read; says which.
+        DeadlineError: The time was over before the turn of one came.
     """
     pixels = []
     for number, file in enumerate(files):
         try:
-            pixels.append(classifier.prepare(file).pixels)
+            pixels.append(classifier.prepare(file, timeout=timeout).pixels)
         except SightboxError as error:
             raise type(error)(f"{name} {number}: {error.detail}", error.hint) from error
     return np.stack(pixels)

@@ -144,19 +144,23 @@ class Surface:
             names = [output.name for output in wanted]
             raise RequestError(f"The outputs wanted are {names!r:.80}.", f"There is one: {name}.")
 
-    def to_pixels(self, tensor: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
+    def to_pixels(
+        self, tensor: Tensor, classifier: Classifier, timeout: float | None = None
+    ) -> NDArray[np.uint8]:
         """Returns the pixels of a tensor, uint8 [N, H, W, 3].
 
         Args:
             tensor: What `check_input` returned.
             classifier: What will read them.
+            timeout: Seconds that each file may wait for its decoding; without end when None.
 
         Raises:
             RequestError: The tensor's data are damaged, or stand for no pixels.
             ImageError: A picture cannot be read.
+            DeadlineError: The time was over before a file's turn came.
         """
         if tensor.datatype == BYTES:
-            return to_pixels(read_elements(tensor), classifier, "Element")
+            return to_pixels(read_elements(tensor), classifier, "Element", timeout)
         numbers = read_numbers(tensor)
         return numbers if tensor.datatype == "UINT8" else denormalise(numbers, classifier.card)
 
