@@ -124,7 +124,7 @@ def test_request_and_server_choose_the_way(classifier: Classifier, photos: Path)
     expected = [
         round(classifier.classify(data, preprocessing=way).top.score, 6) for way in PREPROCESSINGS
     ]
-    with serving(classifier) as url:
+    with serving(classifier, preprocessing="fast") as url:
         scores = [
             ask(url, f"/v1/classify?preprocessing={way}", data)[2]["predictions"][0]["score"]
             for way in PREPROCESSINGS

@@ -1,6 +1,5 @@
 """The Open Inference Protocol over gRPC, asked by the stock Triton client and by hand."""
 
-import asyncio
 import socket
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 import sightbox
 from commandline import SIGHTBOX
-from serving import ask, serving
+from serving import ask, in_own_loop, serving
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend, expected_class
 from sightbox.classifier import Classifier
@@ -204,7 +203,7 @@ def test_stock_asyncio_client_gets_each_picture_its_answer(served: Served, pixel
             assert await client.is_model_ready(MODEL)
             check(await client.infer(f"{MODEL}_u8", [infer_input(pixels, "UINT8")]), pixels, served)
 
-    asyncio.run(ask_all())
+    in_own_loop(ask_all())
 
 
 def test_real_model_answers_as_over_http(classifier: Classifier, cat: bytes) -> None:

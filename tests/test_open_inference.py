@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2, asked by the stock Triton client and by hand."""
 
-import asyncio
 import base64
 import gzip
 import json
@@ -21,7 +20,7 @@ from tritonclient.http import aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 import sightbox
-from serving import Answer, ask, assert_problem, say, serving
+from serving import Answer, ask, assert_problem, in_own_loop, say, serving
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend, expected_class
 from sightbox.classifier import Classifier
@@ -174,7 +173,7 @@ def test_stock_asyncio_client_gets_each_form_of_answer(served: Served, pixels: P
                     check(result, wanted, pixels, served)
             assert await client.is_model_ready(MODEL, "1")
 
-    asyncio.run(ask_all())
+    in_own_loop(ask_all())
 
 
 @pytest.mark.parametrize("binary", [True, False])
