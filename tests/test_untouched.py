@@ -22,7 +22,7 @@ from sightbox.web.app import create_app
 PACKAGE = Path(sightbox.__file__).parent
 
 SYSTEM = (Path("/proc/self"), Path("/proc/cpuinfo"), Path("/sys/fs/cgroup"))
-"""Where the system tells how many cores there are."""
+"""Where the system tells of its cores, and of this process."""
 
 CANARY = "the canary sings"
 
