@@ -7,7 +7,7 @@ the guard, and through our reader of requests and waitress' own, in turn; median
 import io
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import SimpleNamespace
 
 from flask import Flask
@@ -20,7 +20,8 @@ from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web import guard
 from sightbox.web.app import create_app
-from sightbox.web.connections import BufferedBytes, Request
+from sightbox.web.buffered import BufferedBytes
+from sightbox.web.receiving import Request
 
 TOKEN = "a-token-for-measuring"  # noqa: S105 - of the benchmark alone
 ROUNDS = 2_000
@@ -79,7 +80,9 @@ def _ask(app: Flask) -> None:
 
 def _readers(request: bytes, settings: object) -> tuple[Callable[[], None], Callable[[], None]]:
     adjustments = Adjustments(max_request_body_size=2 * BODY_BYTES, inbuf_overflow=2 * BODY_BYTES)
-    server = SimpleNamespace(settings=settings, buffered=BufferedBytes({}, 2**40))
+    server = SimpleNamespace(
+        settings=settings, buffered=BufferedBytes({}, 2**40), clock=monotonic, waiting=0
+    )
 
     def read(reader: HTTPRequestParser) -> None:
         # What waitress' channel does: what was not consumed is offered again.

@@ -27,11 +27,11 @@ class Answer(NamedTuple):
 class Client:
     """One connection that stays open as long as the server keeps it (RFC 9112, section 9.3)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, method: str = "POST") -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname, parts.port
         self._head = (
-            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             "Content-Type: application/octet-stream\r\nContent-Length: "
         )
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None

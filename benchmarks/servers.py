@@ -18,7 +18,7 @@ from typing import IO
 import psutil
 
 from sightbox.model import Model
-from sightbox.settings import PREFIX
+from sightbox.settings_table import PREFIX
 
 HERE = Path(__file__).parent
 LONGEST_START = 120.0

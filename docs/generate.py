@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from sightbox.metrics import metrics_table
-from sightbox.settings import settings_page
+from sightbox.settings_page import settings_page
 
 HERE = Path(__file__).parent
 TABLE = re.compile(r"(?s)(?<=The table is generated: make docs -->\n).*(?=<!-- The table ends)")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
-from sightbox.settings import PREFIX
+from sightbox.settings_table import PREFIX
 from sightbox.store import Store
 
 PHOTOS = Path(skimage.__file__).parent / "data"

@@ -6,8 +6,9 @@ import http.client
 import json
 import socket
 import threading
+import time
 import warnings
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -82,10 +83,22 @@ def form(*files: bytes, name: str = "image") -> bytes:
     return b"".join(part(file, name) for file in files) + END
 
 
+class Clock:
+    """A clock that a test turns forward."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @contextmanager
-def running(app: Flask, settings: Settings) -> Iterator[Server]:
+def running(
+    app: Flask, settings: Settings, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Server]:
     """Runs an application in a server on a free port of this machine."""
-    server = Server(app, settings)
+    server = Server(app, settings, clock)
     thread = threading.Thread(target=server.run, name="sightbox-server")
     thread.start()
     try:

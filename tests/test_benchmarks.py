@@ -113,3 +113,14 @@ def test_report_writes_the_figures_between_the_markers(
     engine = _read(results, "engines.json")["rows"][0]
     assert f"| onnxruntime fp32 | {engine['images_per_second']:.1f} (1.00)" in written
     ET.parse(tmp_path / "request.svg")  # noqa: S314 - our own file
+
+
+def test_overload_is_answered_or_refused(home: Path, tmp_path: Path) -> None:
+    loads = ("--seconds", "1", "--measuring", "0.2", "--count", "2", "--factor", "4")
+    shown = _run("overload.py", home, *_small(tmp_path, "overload.json"), *loads)
+    assert "4 times its capacity for 1 s" in shown
+    found = _read(tmp_path, "overload.json")["rounds"][0]
+    assert found["capacity"] > 0
+    assert found["other"] == found["livez_failed"] == 0
+    assert found["asked"] > found["goodput"] > 0
+    assert found["goodput_ratio"] == pytest.approx(found["goodput"] / found["capacity"], rel=0.02)

@@ -18,7 +18,8 @@ import yaml
 from commandline import SIGHTBOX
 from serving import ask, serving
 from sightbox.classifier import Classifier
-from sightbox.settings import PREFIX, Settings, load_settings
+from sightbox.settings import Settings, load_settings
+from sightbox.settings_table import PREFIX
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

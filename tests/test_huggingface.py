@@ -13,7 +13,7 @@ import pytest
 from serving import Answer, ask, say, serving
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
-from sightbox.web.dialects.fields import MAX_VALUES
+from sightbox.web.dialects.fields import DEFAULT_LIMITS
 from sightbox.web.dialects.huggingface import apply
 
 MODEL = "efficientnet-lite0"
@@ -175,7 +175,8 @@ def test_endless_nesting_is_refused(url: str, depth: int, place: str) -> None:
 
 def test_json_has_a_sharp_limit_on_its_values(url: str) -> None:
     """A brace and a bracket, and for each further value a comma."""
-    for values, status, told in ((MAX_VALUES - 2, 400, "inputs"), (MAX_VALUES - 1, 413, "values")):
+    most = DEFAULT_LIMITS.max_values
+    for values, status, told in ((most - 2, 400, "inputs"), (most - 1, 413, "values")):
         body = b'{"x":[' + b"0," * values + b"0]}"
         assert_error(send(url, body), status, told)
 
@@ -183,7 +184,7 @@ def test_json_has_a_sharp_limit_on_its_values(url: str) -> None:
 def test_body_limit_counts_the_base64_and_is_kept_inflated_too(dummy: Classifier) -> None:
     small = json.dumps(question(b"x" * 74_985)).encode()
     assert len(small) == 99_994
-    with serving(dummy, max_body_mb=0.1) as url:
+    with serving(dummy, max_body_mb=0.1, max_inflated_mb=0.1) as url:
         fits = send(url, small + b" " * 6)
         too_large = send(url, small + b" " * 7)
         bomb = send(url, gzip.compress(small + b" " * 7), **{"Content-Encoding": "gzip"})

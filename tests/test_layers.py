@@ -19,6 +19,8 @@ LAYERS = {
     0: (
         "errors",
         "settings",
+        "settings_table",
+        "settings_page",
         "machine",
         "filelock",
         "atomicfile",
@@ -65,9 +67,9 @@ ONLY_IN = {
     "prometheus_client": ("metrics.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "pydantic": ("settings.py", "web/parameters.py"),
-    "pydantic_core": ("settings.py", "web/parameters.py"),
-    "pydantic_settings": ("settings.py",),
+    "pydantic": ("settings.py", "settings_table.py", "web/parameters.py"),
+    "pydantic_core": ("settings.py", "settings_table.py", "web/parameters.py"),
+    "pydantic_settings": ("settings.py", "settings_table.py"),
     "onnx": ("graphs/", "quantization.py"),
 }
 

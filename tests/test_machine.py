@@ -165,3 +165,38 @@ def test_what_is_free_is_given_back_to_the_system() -> None:
     give_back_memory()
     assert resident_bytes() < before - 50_000_000
     assert above
+
+
+BLOCKS = """
+import sys
+from pathlib import Path
+from sightbox.machine import limit_arenas
+if sys.argv[1:]:
+    limit_arenas(1)
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+bytes(b"x" * 30_000_000)
+before = held()
+between = []
+for _ in range(20):
+    block = b"x" * 3_000_000
+    between.append((block, b"x" * 100_000))
+between = [small for _, small in between]
+del block
+print((held() - before) * 4096)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+def test_large_blocks_go_back_to_the_system_when_they_are_freed() -> None:
+    """Usually small ones between them keep them in the process."""
+    kept, limited = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", BLOCKS, *limit], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for limit in ([], ["1"])
+    )
+    assert kept > 30_000_000
+    assert limited < 10_000_000

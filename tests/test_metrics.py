@@ -133,7 +133,7 @@ def test_refusals_are_counted_by_code_wherever_they_are_made(dummy: Classifier) 
         "token_needed": 2,
         "forbidden": 1,
         "body_too_large": 1,
-        "request_header_fields_too_large": 1,
+        "head_too_large": 1,
         "bad_request": 1,
         "unsupported_format": 1,
     }

@@ -547,14 +547,14 @@ def test_page_from_elsewhere_is_kept_out_in_the_protocols_words(served: Served) 
 
 
 def test_compressed_body_may_be_larger_than_it_looks(dummy: Classifier, pixels: Pixels) -> None:
-    """The limit is that of the body as it was before: 150,528 bytes fit, 301,056 do not."""
+    """What counts is the body as it was before: 150,528 bytes fit, 301,056 do not."""
     headers = {LENGTH_HEADER: "0", "Content-Encoding": "gzip"}
     path = f"/v2/models/{MODEL}_u8/infer"
-    with serving(dummy, max_body_mb=0.2) as url:
+    with serving(dummy, max_inflated_mb=0.2) as url:
         fits = ask(url, path, gzip.compress(pixels[:1].tobytes()), headers)
         too_large = ask(url, path, gzip.compress(bytes(pixels.nbytes)), headers)
     assert fits[0] == 200
-    assert_error(too_large, 413, "larger than 0.2 MB")
+    assert_error(too_large, 413, "larger than 0.2 MB once it is inflated")
 
 
 def test_bytes_of_an_answer_are_little_endian_with_lengths(served: Served, cat: bytes) -> None:

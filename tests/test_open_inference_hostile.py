@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from serving import Answer, ask, say, serving
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.errors import SightboxError
 from sightbox.image import ImageLimits
-from sightbox.web.dialects.bodies import WINDOWS, inflate
-from sightbox.web.dialects.fields import MAX_VALUES
+from sightbox.web.dialects.bodies import WINDOWS, InflatedTooLargeError, inflate
+from sightbox.web.dialects.fields import JsonLimits, TooDeepError, read_json
 from sightbox.web.dialects.messages import LENGTH_HEADER, read_request
 
 MODEL = "efficientnet-lite0"
@@ -38,6 +37,16 @@ def url(small_home: Path) -> Iterator[str]:
         with serving(made, home=small_home) as served:
             yield served
         assert made.ready
+
+
+@pytest.fixture(scope="module")
+def deep_url(small_home: Path) -> Iterator[str]:
+    """The same, with the largest limit there is on the depth of JSON."""
+    with (
+        Classifier(backend=DummyBackend(), home=small_home) as made,
+        serving(made, home=small_home, max_json_depth=500) as served,
+    ):
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -175,23 +184,52 @@ def test_endless_nesting_is_refused(url: str, depth: int, name: str) -> None:
     nested = b"[" * depth + b"]" * depth
     body = json.dumps(tensor(data="HERE")).encode().replace(b'"HERE"', nested)
     assert send(url, body, name=name)[0] == 400
-    assert_error(ask(url, "/v2/repository/index", nested), 400, "no JSON")
+    assert_error(ask(url, "/v2/repository/index", nested), 400, "max_json_depth")
+
+
+@pytest.mark.parametrize("most", [8, 32, 500])
+def test_json_has_a_sharp_limit_on_its_depth(most: int) -> None:
+    limits = JsonLimits(max_depth=most)
+    harmless = b'"[[[\\"[[[\\\\","' + b"[" * 600 + b'"'
+    for depth, fits in ((most - 1, True), (most, False)):
+        nested = b"[" * depth + harmless + b"]" * depth
+        text = b'{"a":' + nested + b',"b":[]}'
+        if fits:
+            assert read_json(text, limits)["b"] == []
+        else:
+            with pytest.raises(TooDeepError, match=f"deeper than {most} .*max_json_depth"):
+                read_json(text, limits)
+
+
+def test_many_flat_lists_are_not_deep() -> None:
+    assert len(read_json(b'{"a":[' + b"[0,0,0]," * 9_999 + b"[]]}")["a"]) == 10_000
+
+
+def test_depth_setting_reaches_the_protocol(small_home: Path) -> None:
+    body = json.dumps(tensor(data=[[[[0]]]])).encode()
+    nested = body.replace(b"[[[[0]]]]", b"[" * 6 + b"0" + b"]" * 6)
+    with (
+        Classifier(backend=DummyBackend(), home=small_home) as made,
+        serving(made, max_json_depth=8) as url,
+    ):
+        assert_error(send(url, body), 400, "another shape")
+        assert_error(send(url, nested), 400, "deeper than 8 lists")
 
 
 def test_json_has_a_sharp_limit_on_its_values(url: str) -> None:
     """Two brackets, and for each list a bracket and a comma but for the last."""
     for lists, status, told in (
-        (MAX_VALUES // 2 - 1, 400, "Input 0 is no JSON object"),
-        (MAX_VALUES // 2, 413, "more than 2,000,000 values"),
+        (999_999, 400, "Input 0 is no JSON object"),
+        (1_000_000, 413, "more than 2,000,000 values"),
     ):
         body = b'{"inputs":[' + b"[]," * (lists - 1) + b"[]]}"
         assert sum(map(body.count, (b",", b"[", b"{"))) == 2 * lists + 1
         assert_error(send(url, body), status, told)
 
 
-@pytest.mark.parametrize("depth", [*range(880, 1000, 10), 50_000])
-def test_deep_value_that_is_shown_is_refused(url: str, depth: int) -> None:
-    """What can be read can still be too deep to be written into a message."""
+@pytest.mark.parametrize("depth", [20, 490, 50_000])
+def test_deep_value_that_is_shown_is_refused(deep_url: str, depth: int) -> None:
+    """What can be read must not be too deep to be written into a message."""
     deep = b"[" * depth + b"]" * depth
     output = {"name": "probabilities", "parameters": {"classification": "HERE"}}
     places = (
@@ -206,7 +244,7 @@ def test_deep_value_that_is_shown_is_refused(url: str, depth: int) -> None:
     )
     for message in places:
         body = json.dumps(message).encode().replace(b'"HERE"', deep)
-        assert send(url, body)[0] == 400
+        assert send(deep_url, body)[0] == 400
 
 
 @pytest.mark.parametrize("length", ["", "-1", "+5", "0x10", "1.0", "٣", "9" * 5000, "1_0"])
@@ -376,11 +414,11 @@ def test_damaged_compression_is_refused(
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_inflating_has_a_sharp_limit_and_a_bomb_never_expands(coding: str, pack: Any) -> None:  # noqa: ANN401 - two functions of other signatures
     assert inflate(BytesIO(pack(bytes(1000))), WINDOWS[coding], 1000) == bytes(1000)
-    with pytest.raises(RequestEntityTooLarge):
+    with pytest.raises(InflatedTooLargeError):
         inflate(BytesIO(pack(bytes(1001))), WINDOWS[coding], 1000)
     bomb = BytesIO(pack(bytes(100_000_000)))
     tracemalloc.start()
-    with pytest.raises(RequestEntityTooLarge):
+    with pytest.raises(InflatedTooLargeError):
         inflate(bomb, WINDOWS[coding], 1_000_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -389,7 +427,18 @@ def test_inflating_has_a_sharp_limit_and_a_bomb_never_expands(coding: str, pack:
 
 def test_bomb_over_http_is_too_large(url: str) -> None:
     answer = send(url, gzip.compress(bytes(100_000_000)), headers={"Content-Encoding": "gzip"})
-    assert_error(answer, 413, "larger than 32 MB")
+    assert_error(answer, 413, "larger than 32 MB once it is inflated")
+
+
+def test_inflated_size_has_a_limit_of_its_own(small_home: Path) -> None:
+    with (
+        Classifier(backend=DummyBackend(), home=small_home) as made,
+        serving(made, max_inflated_mb=0.01) as url,
+    ):
+        for size, status, told in ((10_000, 400, "no JSON"), (10_001, 413, "max_inflated_mb")):
+            packed = gzip.compress(bytes(size))
+            answer = send(url, packed, headers={"Content-Encoding": "gzip"})
+            assert_error(answer, status, told)
 
 
 @pytest.mark.parametrize(

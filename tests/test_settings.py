@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from sightbox.errors import ModelError, SettingsError
-from sightbox.settings import CONFIG, PREFIX, Settings, config_path, load_settings, settings_page
+from sightbox.settings import Settings, load_settings
+from sightbox.settings_page import settings_page
+from sightbox.settings_table import CONFIG, PREFIX, config_path
 from sightbox.store import Store
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -159,7 +159,7 @@ def test_bad_form_is_a_bad_request(url: str, body: bytes, status: int, told: str
 
 
 def test_body_limit_is_kept_inflated_too(dummy: Classifier) -> None:
-    with serving(dummy, max_body_mb=0.1) as url:
+    with serving(dummy, max_body_mb=0.1, max_inflated_mb=0.1) as url:
         fits = ask(url, PATH, bytes(100_000))
         too_large = ask(url, PATH, bytes(100_001))
         bomb = ask(url, PATH, gzip.compress(bytes(100_001)), {"Content-Encoding": "gzip"})

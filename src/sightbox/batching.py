@@ -7,6 +7,7 @@ the proof fails they are refused.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -22,6 +23,7 @@ from sightbox.errors import (
     ClosedError,
     DeadlineError,
     QueueFullError,
+    RequestError,
     SightboxError,
 )
 
@@ -91,11 +93,14 @@ class Batcher:
 
     Raises:
         BackendError: The engine does not answer the proof picture.
+        RequestError: The capacity is below 1.
     """
 
     def __init__(
         self, run: Run, proof: Pixels, *, max_batch: int, capacity: int, workers: int = 1
     ) -> None:
+        if capacity < 1:
+            raise RequestError(f"queue_size is {capacity}; it must be at least 1.")
         self._run = run
         self._proof = proof[None]
         self._max_batch = max_batch
@@ -103,6 +108,7 @@ class Batcher:
         self._batches: Counter[int] = Counter()
         self._waiting: deque[_Call] = deque()
         self._changed = threading.Condition()
+        self._process = os.getpid()
         self._closed = False
         self._proven = 0
         self._broken = False
@@ -111,6 +117,11 @@ class Batcher:
         for _ in range(workers):
             self._start(self._work)
         self._proven = workers
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a copy in a forked process, where no worker is."""
+        return os.getpid() != self._process
 
     @property
     def ready(self) -> bool:
@@ -189,6 +200,9 @@ class Batcher:
 
     def close(self) -> None:
         """Answers what waits, then ends; may be called twice."""
+        if self.is_forked:
+            # Its locks may be held by threads that were not copied.
+            return
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -197,7 +211,20 @@ class Batcher:
             for thread in threads:
                 thread.join()
 
+    def check_process(self) -> None:
+        """Refuses to work in a forked process: there a call would wait for ever.
+
+        Raises:
+            BackendError: It is one.
+        """
+        if self.is_forked:
+            raise BackendError(
+                "This classifier was made before the process was forked.",
+                "Make one in each process.",
+            )
+
     def _submit(self, calls: Sequence[_Call]) -> None:
+        self.check_process()
         with self._changed:
             if self._closed:
                 raise ClosedError("The classifier is closed.")
@@ -205,7 +232,8 @@ class Batcher:
                 raise BackendError("The recognition engine is out of order.", "It is restarting.")
             if len(self._waiting) + len(calls) > self._capacity:
                 raise QueueFullError(
-                    f"{len(self._waiting)} pictures wait already.", "Try again soon."
+                    f"{len(self._waiting)} pictures wait already; {self._capacity} may.",
+                    "Try again soon, or raise the setting queue_size.",
                 )
             self._waiting.extend(calls)
             self._changed.notify(len(calls))
@@ -315,7 +343,12 @@ def _is_wanted(call: _Call) -> bool:
     if not call.future.set_running_or_notify_cancel():
         return False
     if call.deadline is not None and time.monotonic() > call.deadline:
-        call.future.set_exception(DeadlineError("The time was over before the turn came."))
+        call.future.set_exception(
+            DeadlineError(
+                "The time was over before the turn came.",
+                "Try again soon, or raise the setting max_wait.",
+            )
+        )
         return False
     if call.abandoned():
         call.future.set_exception(DeadlineError("Nobody waits for the answer any more."))

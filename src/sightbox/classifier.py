@@ -45,6 +45,8 @@ Result = Prediction | SightboxError
 class Classifier:
     """Says what pictures show. Thread-safe; a context manager.
 
+    It does not survive a fork: in the child it raises `BackendError`. Make one in each process.
+
     Args:
         model: Name of a prepared model; the default one when not given.
         backend: Name of a backend, or an unloaded backend of your own.
@@ -136,7 +138,7 @@ class Classifier:
                 self._run,
                 self._ramp,
                 max_batch=self.plan.max_batch,
-                capacity=_positive("queue_size", queue_size),
+                capacity=queue_size,
                 workers=self.plan.streams,
             )
             self._opened = stack.pop_all()
@@ -272,6 +274,7 @@ class Classifier:
             RequestError: The picture is of a wrong type, or `preprocessing` unknown.
             DeadlineError: The time was over before its turn came, or the picture is abandoned.
         """
+        self._batcher.check_process()
         mode = check_preprocessing(preprocessing or self.preprocessing)
         prepared = self.decoder.prepare(
             picture, self.card.recipe, self.limits, mode, timeout=timeout, abandoned=abandoned
@@ -333,7 +336,8 @@ class Classifier:
         """Answers what waits, frees the engine and gives its memory back; may be called twice."""
         self._batcher.close()
         self._opened.close()
-        self._backend.close()
+        if not self._batcher.is_forked:
+            self._backend.close()
         give_back_memory()
 
     def __enter__(self) -> Self:
@@ -391,9 +395,3 @@ def _chosen(decoding: Decoder | None, isolation: str | None) -> Decoder:
     if isolation not in {None, decoding.isolation}:
         raise RequestError(f"The decoder has the isolation {decoding.isolation}, not {isolation}.")
     return decoding
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise RequestError(f"{name} is {value}; it must be at least 1.")
-    return value

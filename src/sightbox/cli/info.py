@@ -10,7 +10,8 @@ from sightbox.cli.screen import console, print_rows, to_json
 from sightbox.machine import instruction_sets, processor_name, usable_cores
 from sightbox.plan import advice, load_tuning
 from sightbox.schema import Json
-from sightbox.settings import config_path, load_settings
+from sightbox.settings import load_settings
+from sightbox.settings_table import config_path
 from sightbox.store import Store
 
 PACKAGES = ("numpy", "pillow", "onnx", "onnxruntime", "openvino", "torch")

@@ -57,7 +57,7 @@ def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery
         )
         return prediction_to_json(answer, languages)
     boundary = request.mimetype_params.get("boundary", "")
-    pictures = read_pictures(request.stream, boundary, settings.max_parts)
+    pictures = read_pictures(request.stream, boundary, settings.max_parts, settings.max_text_kb)
     results = classifier.classify_many(
         pictures,
         top_k=query.top_k,

@@ -9,8 +9,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from sightbox.errors import RequestError
 
-MAX_TEXT_BYTES = 500_000
-"""Most bytes of a form beside its files: Werkzeug's own figure for a form in memory."""
+BYTES_PER_KB = 1000
 
 READ_BYTES = 65_536
 """How many bytes the decoder gets at a time; it searches them anew for each part."""
@@ -36,7 +35,11 @@ class TooMuchTextError(RequestError):
 
 
 def read_pictures(
-    stream: IO[bytes], boundary: str, max_parts: int, names: Sequence[str] = NAMES
+    stream: IO[bytes],
+    boundary: str,
+    max_parts: int,
+    max_text_kb: float,
+    names: Sequence[str] = NAMES,
 ) -> list[bytes]:
     """Returns the content of the parts with pictures, in their order.
 
@@ -46,14 +49,15 @@ def read_pictures(
         stream: The request's body.
         boundary: What separates the parts, from the Content-Type header.
         max_parts: Most parts of all names.
+        max_text_kb: Most of what is no file, kB.
         names: What the parts with pictures are called; the first one is told to who sends none.
 
     Raises:
         TooManyPartsError: There are more parts.
-        TooMuchTextError: What is no file is larger than `MAX_TEXT_BYTES`.
+        TooMuchTextError: What is no file is larger.
         RequestError: The form is malformed, cut short, or without a picture.
     """
-    form = _Form(boundary, max_parts, names)
+    form = _Form(boundary, max_parts, max_text_kb, names)
     while data := stream.read(READ_BYTES):
         form.take(data)
     form.take(None)
@@ -65,14 +69,17 @@ def read_pictures(
 class _Form:
     """What has been read of a form so far."""
 
-    def __init__(self, boundary: str, max_parts: int, names: Sequence[str]) -> None:
+    def __init__(
+        self, boundary: str, max_parts: int, max_text_kb: float, names: Sequence[str]
+    ) -> None:
         self._hint = _send_a_file(names)
         if not boundary:
             raise RequestError("The form's Content-Type names no boundary.", self._hint)
         self.pictures: list[BytesIO] = []
-        self._decoder = MultipartDecoder(boundary.encode(), MAX_TEXT_BYTES)
+        self._decoder = MultipartDecoder(boundary.encode(), int(max_text_kb * BYTES_PER_KB))
         self._max_parts = max_parts
         self._names = names
+        self._max_text_kb = max_text_kb
         self._parts = 0
         self._text_bytes = 0
         self._part: File | Field | None = None
@@ -88,7 +95,7 @@ class _Form:
                     self._append(event.data)
         except RequestEntityTooLarge:
             # The decoder holds what it has not understood yet: a part's head without an end.
-            raise _too_much_text() from None
+            raise self._too_much_text() from None
         except ValueError as error:
             wrong = "cut short: its last boundary is missing" if data is None else "malformed"
             raise RequestError(f"The form is {wrong}.", self._hint) from error
@@ -110,18 +117,18 @@ class _Form:
     def _append(self, data: bytes) -> None:
         if isinstance(self._part, Field):
             self._text_bytes += len(data)
-            if self._text_bytes > MAX_TEXT_BYTES:
-                raise _too_much_text()
+            if self._text_bytes > self._max_text_kb * BYTES_PER_KB:
+                raise self._too_much_text()
         elif self._part is not None and self._part.name in self._names:
             self.pictures[-1].write(data)
+
+    def _too_much_text(self) -> TooMuchTextError:
+        return TooMuchTextError(
+            f"The form has more than {self._max_text_kb:g} kB beside its files.",
+            "Parameters stand in the address, such as /v1/classify?top_k=3. The limit is the "
+            "setting max_text_kb.",
+        )
 
 
 def _send_a_file(names: Sequence[str]) -> str:
     return f"Send: -F {names[0]}=@photo.jpg"
-
-
-def _too_much_text() -> TooMuchTextError:
-    return TooMuchTextError(
-        f"The form has more than {MAX_TEXT_BYTES:,} bytes beside its files.",
-        "Parameters stand in the address, such as /v1/classify?top_k=3.",
-    )

@@ -50,11 +50,13 @@ class Sockets(dict[int, Any]):
     def _ask(self, seconds: float) -> None:
         """Asks those whose wishes may have changed what to watch."""
         if time.monotonic() >= self._next_sweep:
-            # Waitress marks connections that were silent for too long.
+            # Time alone may change what they wish.
             self._unsettled.update(self)
             self._next_sweep = time.monotonic() + seconds
         for descriptor in tuple(self._unsettled):
-            connection = self[descriptor]
+            connection = self.get(descriptor)
+            if connection is None:  # The listening one, when it was asked, has closed it.
+                continue
             # Before its wishes: a task that ends in between has settled them.
             in_work = getattr(connection, "in_work", True)
             events = selectors.EVENT_READ if connection.readable() else 0

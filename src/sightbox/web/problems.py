@@ -26,9 +26,11 @@ DIALECTS: dict[str, Callable[[Json], Json]] = {
 
 MORE_HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "1"},
     503: {"Retry-After": "1"},
 }
-"""What a status must or may say besides (RFC 9110, sections 11.6.1 and 10.2.3, in seconds)."""
+"""What a status must or may say besides (RFC 9110, sections 11.6.1 and 10.2.3, in seconds; RFC
+6585, section 4)."""
 
 REFUSALS = {503, 504}
 """Statuses of a server that is busy or stops. They are counted, and not logged one by one: under

@@ -8,39 +8,21 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from flask import Flask
 from waitress import wasyncore
-from waitress.server import create_server
 
 from sightbox.settings import Settings
-from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
-from sightbox.web.connections import MAX_HEADER_BYTES, BufferedBytes, Channel
+from sightbox.web.accepting import Acceptor
 from sightbox.web.guard import check_exposure
 from sightbox.web.listening import listen
-from sightbox.web.observing import observer_of
 from sightbox.web.polling import Sockets
 from sightbox.web.service import Service
 
-MAX_BUFFERED_MB = 256
-"""Most megabytes of request bodies in memory, over all connections: eight of the largest default
-size. A larger `max_body_mb` raises it to two of the largest."""
-
-STALLED_SECONDS = 20
-"""How long a connection may be silent before it is closed; uploads over bad links pause less."""
-
-CLEANUP_SECONDS = 5
-"""How often silent connections are looked for."""
-
 POLL_SECONDS = 1.0
 """How often connections are looked at even when nothing happens on them."""
-
-MAX_CONNECTIONS = 1_024
-"""Most open connections; an idle one costs a descriptor and little memory."""
-
-OUTPUT_BUFFER_BYTES = 64 * 1024**2
-"""Output above this would go to a temporary file; no answer comes near."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,43 +33,22 @@ class Server:
     Args:
         app: The application of `create_app`.
         settings: Address, limits and grace period.
+        clock: Tells the time in seconds; it never goes back.
 
     Raises:
         SettingsError: The address cannot be listened on, or may not be without a token.
     """
 
-    def __init__(self, app: Flask, settings: Settings) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         check_exposure(settings)
         service: Service = app.extensions["sightbox"]
         self._grace = settings.grace
         self._draining = service.draining
         self._sockets = Sockets()
         self._socket = listen(settings.host, settings.port)
-        self._waitress = create_server(
-            app,
-            map=self._sockets,
-            sockets=[self._socket],
-            threads=settings.http_threads,
-            # Waitress refuses what reaches this number, before the body was read.
-            max_request_body_size=body_limit_bytes(settings.max_body_mb) + 1,
-            max_request_header_size=MAX_HEADER_BYTES + 1,
-            connection_limit=MAX_CONNECTIONS,
-            channel_timeout=STALLED_SECONDS,
-            cleanup_interval=CLEANUP_SECONDS,
-            # Uploads are kept in memory: they never touch the disk.
-            inbuf_overflow=2 * body_limit_bytes(settings.max_body_mb),
-            outbuf_overflow=OUTPUT_BUFFER_BYTES,
-            ident=None,
-        )
-        self._waitress.channel_class = Channel
-        self._waitress.draining = self._draining
-        self._waitress.settings = settings
-        self._waitress.buffered = BufferedBytes(
-            self._waitress.active_channels,
-            max(MAX_BUFFERED_MB * BYTES_PER_MB, 2 * body_limit_bytes(settings.max_body_mb)),
-        )
-        self._waitress.observer = observer_of(app)
-        self._waitress.observer.watch(self._waitress.active_channels, self._waitress.buffered)
+        self._waitress = Acceptor(app, settings, self._sockets, self._socket, self._draining, clock)
 
     @property
     def url(self) -> str:
@@ -120,13 +81,15 @@ class Server:
         unanswered = self._busy()
         if unanswered:
             logger.warning("%d requests were not answered in time.", unanswered)
-        self._waitress.task_dispatcher.shutdown(timeout=0 if unanswered else 1)
+        self._waitress.shutdown(0 if unanswered else 1)
         wasyncore.close_all(self._sockets)
         self._sockets.close()
         return not unanswered
 
     def _busy(self) -> int:
-        return sum(channel.busy for channel in list(self._waitress.active_channels.values()))
+        # What has been sent but not read yet counts: its client believes it to be accepted.
+        channels = list(self._waitress.active_channels.values())
+        return sum(not (channel.idle or channel.refused) for channel in channels)
 
 
 def stop_on_signals(server: Server) -> None:

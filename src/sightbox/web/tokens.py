@@ -10,7 +10,8 @@ from urllib.parse import quote
 from sightbox.atomicfile import write_atomically
 from sightbox.errors import SettingsError
 from sightbox.filelock import exclusive_lock
-from sightbox.settings import MIN_TOKEN_CHARACTERS, SENDABLE, SENDABLE_TEXT, Settings
+from sightbox.settings import Settings
+from sightbox.settings_table import MIN_TOKEN_CHARACTERS, SENDABLE, SENDABLE_TEXT
 from sightbox.store import Store
 from sightbox.web.guard import is_loopback
 

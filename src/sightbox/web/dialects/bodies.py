@@ -4,10 +4,10 @@ import zlib
 from typing import IO
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from sightbox.errors import RequestError
+from sightbox.errors import BodyTooLargeError, RequestError
 from sightbox.web.api import body_limit_bytes
+from sightbox.web.dialects.fields import JsonLimits
 from sightbox.web.service import current_service
 
 READ_BYTES = 65_536
@@ -16,6 +16,12 @@ READ_BYTES = 65_536
 WINDOWS = {"gzip": 31, "deflate": 15}
 """zlib's window bits for each content coding: RFC 9110, section 8.4.1, has zlib's format, and no
 bare stream, in mind when it says deflate."""
+
+
+class InflatedTooLargeError(BodyTooLargeError):
+    """A compressed body becomes larger than the server accepts."""
+
+    code = "inflated_too_large"
 
 
 class EncodingError(RequestError):
@@ -30,8 +36,8 @@ def read_body() -> bytes:
     """Returns the body of the current request as it was before its client compressed it.
 
     Raises:
-        RequestEntityTooLarge: It is larger than the setting `max_body_mb`; what lies beyond was not
-            inflated.
+        InflatedTooLargeError: It is larger than the setting `max_inflated_mb`; what lies beyond was
+            not inflated.
         EncodingError: The encoding is unknown.
         RequestError: The compressed data are damaged, cut short, or followed by others.
     """
@@ -42,8 +48,14 @@ def read_body() -> bytes:
         raise EncodingError(
             f"The encoding {coding!r} is not known here.", f"Known are {', '.join(WINDOWS)}."
         )
-    most = body_limit_bytes(current_service().settings.max_body_mb)
+    most = body_limit_bytes(current_service().settings.max_inflated_mb)
     return inflate(request.stream, WINDOWS[coding], most)
+
+
+def json_limits() -> JsonLimits:
+    """Returns what the JSON of a request may hold."""
+    settings = current_service().settings
+    return JsonLimits(settings.max_json_values, settings.max_json_depth)
 
 
 def inflate(stream: IO[bytes], window: int, max_bytes: int) -> bytes:
@@ -55,7 +67,7 @@ def inflate(stream: IO[bytes], window: int, max_bytes: int) -> bytes:
         max_bytes: Most bytes, inflated.
 
     Raises:
-        RequestEntityTooLarge: There are more.
+        InflatedTooLargeError: There are more.
         RequestError: The compressed data are damaged, cut short, or followed by others.
     """
     inflater = zlib.decompressobj(window)
@@ -65,7 +77,10 @@ def inflate(stream: IO[bytes], window: int, max_bytes: int) -> bytes:
             # One more than may be, or 0, which would mean "without limit".
             whole += inflater.decompress(packed, max_bytes - len(whole) + 1)
             if len(whole) > max_bytes:
-                raise RequestEntityTooLarge
+                raise InflatedTooLargeError(
+                    f"The body is larger than {max_bytes / 1e6:g} MB once it is inflated.",
+                    "Send fewer pictures at once, or raise the setting max_inflated_mb.",
+                )
             if inflater.eof:
                 break
     except zlib.error as error:

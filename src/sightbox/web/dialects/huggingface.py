@@ -17,7 +17,7 @@ from sightbox.prediction import top_k as best_indices
 from sightbox.schema import Json
 from sightbox.settings import Settings
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
-from sightbox.web.dialects.bodies import read_body
+from sightbox.web.dialects.bodies import json_limits, read_body
 from sightbox.web.dialects.encoded import decode_text
 from sightbox.web.dialects.fields import as_object, as_text, read_json
 from sightbox.web.dialects.languages import DEFAULT, names_in
@@ -80,7 +80,7 @@ def read_question(body: bytes, settings: Settings) -> Question:
     begins_like_json = BRACE.match(body) is not None
     if not begins_like_json and request.mimetype != "application/json":
         return Question(body, settings.top_k)
-    message = read_json(body)
+    message = read_json(body, json_limits())
     picture = decode_text(as_text(message.get("inputs"), "inputs"), "inputs")
     # Clients of JavaScript say null for what is not given.
     given = message.get("parameters")

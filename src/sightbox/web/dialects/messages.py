@@ -11,7 +11,15 @@ from typing import Any
 
 from sightbox.errors import RequestError, SightboxError
 from sightbox.schema import Json, json_to_bytes
-from sightbox.web.dialects.fields import UTF_8, as_list, as_object, is_text, read_json
+from sightbox.web.dialects.fields import (
+    DEFAULT_LIMITS,
+    UTF_8,
+    JsonLimits,
+    as_list,
+    as_object,
+    is_text,
+    read_json,
+)
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
@@ -95,21 +103,25 @@ class OutputTensor:
     data: list[Any] | bytes
 
 
-def read_request(body: bytes, header_length: str | None) -> InferenceRequest:
+def read_request(
+    body: bytes, header_length: str | None, limits: JsonLimits = DEFAULT_LIMITS
+) -> InferenceRequest:
     """Takes a request apart.
 
     Args:
         body: The whole body, inflated.
         header_length: The value of ``Inference-Header-Content-Length``; None when all is JSON.
+        limits: See `read_json`.
 
     Raises:
         RequestError: It is no message of the protocol; says where.
-        BodyTooLargeError: The JSON has more values than is sensible.
+        TooManyValuesError: The JSON has more values than may be.
+        TooDeepError: It is nested deeper than may be.
         NotSupportedError: It refers to shared memory.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
     message = read_json(
-        body[:length], f"{UTF_8[:-1]} and the header {LENGTH_HEADER} to tell its length."
+        body[:length], limits, f"{UTF_8[:-1]} and the header {LENGTH_HEADER} to tell its length."
     )
     return take_apart(message, memoryview(body)[length:])
 

@@ -16,7 +16,7 @@ from sightbox.errors import BackendError, SightboxError
 from sightbox.schema import Json
 from sightbox.web.dialects import open_inference_operations as operations
 from sightbox.web.dialects.answers import json_response, sentence
-from sightbox.web.dialects.bodies import read_body
+from sightbox.web.dialects.bodies import json_limits, read_body
 from sightbox.web.dialects.counters import Counter, Counters
 from sightbox.web.dialects.fields import read_json
 from sightbox.web.dialects.inference import run_inference, using_surface
@@ -96,7 +96,8 @@ def index() -> Response:
     A model that will be loaded when it is asked is ready: a client need not do anything for it.
     """
     body = read_body()
-    only_ready = bool(body) and read_switch(read_json(body), "ready", default=False)
+    message = read_json(body, json_limits()) if body else {}
+    only_ready = read_switch(message, "ready", default=False)
     return json_response(
         [
             {
@@ -207,7 +208,7 @@ def _read(surface: Surface, classifier: Classifier) -> InferenceRequest:
     body = read_body()
     length = request.headers.get(LENGTH_HEADER)
     if length != RAW:
-        return read_request(body, length)
+        return read_request(body, length, json_limits())
     tensor = raw_tensor(surface.inputs(classifier.card)[0], body)
     return InferenceRequest(None, {}, (tensor,), (WantedOutput(None, binary=True),))
 

@@ -16,7 +16,7 @@ from sightbox.errors import ModelNotFoundError, RequestError
 from sightbox.prediction import softmax, top_k
 from sightbox.schema import Json
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
-from sightbox.web.dialects.bodies import read_body
+from sightbox.web.dialects.bodies import json_limits, read_body
 from sightbox.web.dialects.encoded import NOTHING_IS_FETCHED, decode_data_url
 from sightbox.web.dialects.fields import as_list, as_text, read_json
 from sightbox.web.dialects.languages import DEFAULT, names_in
@@ -43,7 +43,7 @@ def error_body(problem: Json) -> Json:
 @photoprism.post("/labels")
 def labels() -> Response:
     """Gives the labels of a photo, the most certain one first."""
-    message = read_json(read_body())
+    message = read_json(read_body(), json_limits())
     g.photoprism_id = as_text(message.get("id") or str(uuid4()), "id")
     with current_service().using(_model(message)) as classifier:
         names = names_in(request.args.get("lang", DEFAULT), classifier)

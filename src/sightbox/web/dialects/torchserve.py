@@ -93,8 +93,10 @@ def _read_picture() -> bytes:
     if request.mimetype != "multipart/form-data":
         return read_body()
     boundary = request.mimetype_params.get("boundary", "")
-    limit = current_service().settings.max_parts
-    pictures = read_pictures(request.stream, boundary, limit, PARTS)
+    settings = current_service().settings
+    pictures = read_pictures(
+        request.stream, boundary, settings.max_parts, settings.max_text_kb, PARTS
+    )
     if len(pictures) > 1:
         raise RequestError(
             f"The form has {len(pictures)} pictures, and this model takes one.",
