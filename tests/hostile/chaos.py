@@ -98,10 +98,14 @@ class Chaos:
         self.report = Report()
         self._hosts = {name: url.removeprefix("http://") for name, url in urls.items()}
         self._photos, self._bad = photos, bad
+        self._dummy_part = DUMMY_PART
         self._lock = threading.Lock()
 
-    def run(self, requests: int, connections: int, seed: int) -> None:
+    def run(
+        self, requests: int, connections: int, seed: int, dummy_part: float = DUMMY_PART
+    ) -> None:
         """Sends requests over connections, each with dice of its own."""
+        self._dummy_part = dummy_part
         shares = [
             requests // connections + (n < requests % connections) for n in range(connections)
         ]
@@ -149,7 +153,7 @@ class Chaos:
             for connection in connections.values():
                 stack.callback(connection.close)
             for _ in range(share):
-                backend = BACKENDS[dice.random() >= DUMMY_PART]
+                backend = BACKENDS[dice.random() >= self._dummy_part]
                 kind = dice.random()
                 if kind < BAD_PART:
                     self._send_bad(backend, dice.choice(self._bad))
@@ -212,8 +216,8 @@ def chaos(
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_server(name)) for name in BACKENDS}
         run = Chaos({name: url for name, (_, url) in servers.items()}, photos, bad)
-        # Libraries are loaded late, and the allocator keeps what the first ones took.
-        run.run(max(connections * 8, requests // 10), connections, seed + 1)
+        # Libraries are loaded late, and a runtime keeps what its largest batch took.
+        run.run(max(connections * 8, requests // 10), connections, seed + 1, dummy_part=0.5)
         before = {name: _megabytes(process) for name, (process, _) in servers.items()}
         warm, run.report = run.report, Report()
         run.run(requests, connections, seed)

@@ -1,5 +1,6 @@
 """Who gets a connection, how long it may be kept, and who works on its requests."""
 
+import gc
 import logging
 import socket
 import sys
@@ -152,6 +153,9 @@ class Acceptor(TcpWSGIServer):
             channel.check_time(now)
         if self._worked and not any(channel.busy for channel in channels):
             self._worked = False
+            # An error knows the frames that it passed, and these know the pictures they worked on.
+            # Where that is a circle, they stay until the collector comes by.
+            gc.collect()
             give_back_memory()
 
     def handle_accept(self) -> None:
