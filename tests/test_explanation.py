@@ -18,7 +18,6 @@ from sightbox.explanation import UNSEEN, class_maps, overlay, read_head
 from sightbox.prediction import ClassMap, Region
 from sightbox.preprocessing import Fit, Recipe, prepare, seen_region
 from sightbox.schema import prediction_to_json
-from sightbox.store import Store
 
 
 def test_map_is_that_of_torchvisions_own_tensors() -> None:
@@ -52,7 +51,7 @@ def test_mean_of_a_map_and_bias_are_the_logit(
     assert answer.explanation is not None
     prepared = classifier.prepare(photos / photo)
     logits = classifier.infer(prepared.pixels[None])[0].logits
-    bias = read_head(Store(home).open()).bias
+    bias = read_head(classifier.model).bias
     assert [one.index for one in answer.explanation.maps] == [s.index for s in answer.predictions]
     for one in answer.explanation.maps:
         assert np.mean(one.values) + bias[one.index] == pytest.approx(one.logit, abs=1e-9)

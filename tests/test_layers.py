@@ -29,7 +29,16 @@ LAYERS = {
         "logs",
         "__init__",
     ),  # __init__: the version
-    1: ("upright", "image", "preprocessing", "labels", "prediction", "drawing", "accuracy"),
+    1: (
+        "upright",
+        "image",
+        "preprocessing",
+        "labels",
+        "prediction",
+        "drawing",
+        "accuracy",
+        "channels",
+    ),
     2: (
         "safetensors",
         "checkpoint",
@@ -48,7 +57,15 @@ LAYERS = {
         "labelled",
     ),
     3: ("batching", "decoding", "explanation", "streaming", "classifier"),
-    4: ("tuning", "opening", "residents", "evaluation", "journal", "evaluation_page"),
+    4: (
+        "tuning",
+        "opening",
+        "residents",
+        "evaluation",
+        "journal",
+        "evaluation_page",
+        "walkthrough",
+    ),
     5: ("web", "cli", "__main__"),
 }
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}

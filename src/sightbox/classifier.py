@@ -126,6 +126,7 @@ class Classifier:
         )
         self._backend = own or create_backend(self.plan.backend, device)
         opened.check_variant(self.plan.variant)
+        self.model = opened
         self._ramp = ramp(self.card.recipe.crop, len(self.card.mean))
         self.decoder = _chosen(decoding, isolation)
         with ExitStack() as stack:

@@ -24,7 +24,13 @@ from PIL import (
 )
 
 from sightbox.errors import ImageError, ImageFormatError, ImageTooLargeError
-from sightbox.upright import lies_on_its_side, pillow_errors, to_rgb, turn_upright
+from sightbox.upright import (
+    lies_on_its_side,
+    orientation_of,
+    pillow_errors,
+    to_rgb,
+    turn_upright,
+)
 
 #: Longest side, px: what a JPEG can state (ITU-T T.81, B.2.2). A picture of 1 x 50,000,000 is
 #: within the pixel limit, and yet resizing it would take gigabytes.
@@ -69,12 +75,14 @@ class DecodedImage:
         format: One of the names in `ImageLimits.formats`.
         width: Of the upright picture at its full size, px.
         height: Of the same, px.
+        orientation: How the file stores it, EXIF's number: 1 is upright, 2 to 8 were turned.
     """
 
     pixels: Image.Image
     format: str
     width: int
     height: int
+    orientation: int = 1
 
 
 def decode_image(
@@ -129,12 +137,13 @@ class OpenedImage:
             image.load()
             size = self.width, self.height
             width, height = reversed(size) if lies_on_its_side(image) else size
+            orientation = orientation_of(image)
             pixels = to_rgb(turn_upright(image))
         if isinstance(pixels, TiffImagePlugin.TiffImageFile):
             # Its tags live outside `info`, and only a copy leaves them behind.
             pixels = pixels.copy()
         pixels.info = {}
-        return DecodedImage(pixels, self.format, width, height)
+        return DecodedImage(pixels, self.format, width, height, orientation)
 
 
 def open_image(

@@ -106,11 +106,63 @@ def prepare(
         )
     if preprocessing == "nearest":
         recipe = replace(recipe, interpolation="nearest")
-    if recipe.fit == "crop":
-        fitted = _crop(image, recipe, whole=preprocessing == "exact")
+    if preprocessing == "exact" or recipe.fit != "crop":
+        fitted = resize_whole(image, recipe).kept()
     else:
-        fitted = _FITS[recipe.fit](image, recipe)
-    side = recipe.crop
+        fitted = _resize_kept(image, *_centred(image, recipe), _FILTERS[recipe.interpolation])
+    return place(fitted, recipe.crop, out)
+
+
+class Resized(NamedTuple):
+    """A picture after its resize and before its crop.
+
+    Attributes:
+        image: The picture.
+        box: What of it the crop keeps: left, top, right, bottom, px.
+    """
+
+    image: Image.Image
+    box: tuple[int, int, int, int]
+
+    def kept(self) -> Image.Image:
+        """Returns the part that the crop keeps."""
+        return self.image.crop(self.box)
+
+
+def resize_whole(image: Image.Image, recipe: Recipe) -> Resized:
+    """Resizes a picture as the recipe says, and tells what its crop keeps.
+
+    Where all of it would have more than `MAX_WHOLE_PIXELS` only what is kept is resized.
+
+    Args:
+        image: Mode RGB, upright.
+        recipe: What to do.
+    """
+    if recipe.fit == "crop":
+        columns, rows = _centred(image, recipe)
+        resample = _FILTERS[recipe.interpolation]
+        if columns.whole * rows.whole <= MAX_WHOLE_PIXELS:
+            # A resize of the kept part alone changes bytes: Pillow's `box` is float32, and the
+            # order of its two passes depends on the sizes and on its version.
+            resized = image.resize((columns.whole, rows.whole), resample)
+            return Resized(resized, (columns.first, rows.first, columns.last, rows.last))
+        resized = _resize_kept(image, columns, rows, resample)
+    else:
+        resized = _FITS[recipe.fit](image, recipe)
+    return Resized(resized, (0, 0, *resized.size))
+
+
+def place(fitted: Image.Image, side: int, out: Pixels | None = None) -> Pixels:
+    """Puts a picture into the middle of a black square.
+
+    Args:
+        fitted: Mode RGB, no side longer than the square's.
+        side: The square's, px.
+        out: Where to write: uint8 ``[side, side, 3]``.
+
+    Returns:
+        ``out``, or a new contiguous array: uint8 ``[side, side, 3]``, values 0 to 255.
+    """
     if out is None:
         out = np.empty((side, side, 3), np.uint8)
     if fitted.size != (side, side):
@@ -157,19 +209,13 @@ def _pad(image: Image.Image, recipe: Recipe) -> Image.Image:
     return image.resize((width, height), _FILTERS[recipe.interpolation])
 
 
-def _crop(image: Image.Image, recipe: Recipe, *, whole: bool) -> Image.Image:
+def _centred(image: Image.Image, recipe: Recipe) -> tuple["_Axis", "_Axis"]:
     """Resizes the short side and keeps the centre; less than the crop where there is less."""
     short = min(image.size)
     columns, rows = (
         _centre(side, recipe.resize * side // short, recipe.crop) for side in image.size
     )
-    resample = _FILTERS[recipe.interpolation]
-    if not whole or columns.whole * rows.whole > MAX_WHOLE_PIXELS:
-        return _resize_kept(image, columns, rows, resample)
-    # A resize of the kept part alone changes bytes: Pillow's `box` is float32, and the order of
-    # its two passes depends on the sizes and on its version.
-    resized = image.resize((columns.whole, rows.whole), resample)
-    return resized.crop((columns.first, rows.first, columns.last, rows.last))
+    return columns, rows
 
 
 class _Axis(NamedTuple):

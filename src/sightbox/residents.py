@@ -168,8 +168,8 @@ class Residents:
         finally:
             self._leave(resident)
 
-    def card(self, name: str) -> Card:
-        """Returns the card of a model that is here; it is not loaded for that.
+    def model(self, name: str) -> Model:
+        """Returns a model that is here, for its files; it is not loaded for that.
 
         Raises:
             ModelNotFoundError: The model is not here.
@@ -178,8 +178,17 @@ class Residents:
         with self._lock:
             for one in self._residents.values():
                 if one.key[0] == name and one.classifier is not None:
-                    return one.classifier.card
-        return self._model(name).card
+                    return one.classifier.model
+        return self._model(name)
+
+    def card(self, name: str) -> Card:
+        """Returns the card of a model that is here; it is not loaded for that.
+
+        Raises:
+            ModelNotFoundError: The model is not here.
+            ModelError: The model is damaged.
+        """
+        return self.model(name).card
 
     def labels(self, name: str) -> Labels:
         """Returns the names of the classes of a model that is here; it is not loaded for that.

@@ -49,9 +49,21 @@ def turn_upright(image: Image.Image) -> Image.Image:
         return image if turn is None else image.transpose(turn)
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Returns the EXIF orientation of a loaded picture: 1 (upright) to 8; 1 when it is broken."""
+    found = _orientation(image.info.get("exif"))
+    return found if found in _TURNS else 1
+
+
+def as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """Turns an upright picture back to how a file of this EXIF orientation stores it."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(_BACK.get(turn, turn))
+
+
 def lies_on_its_side(image: Image.Image) -> bool:
     """Tells whether `turn_upright` swaps width and height. The picture must be loaded."""
-    return _orientation(image.info.get("exif")) in _ON_THE_SIDE
+    return orientation_of(image) in _ON_THE_SIDE
 
 
 def array_to_image(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -111,6 +123,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# All of them undo themselves but the quarter turns, which undo each other.
+_BACK = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}
 
 # Those of them that swap width and height.
 _ON_THE_SIDE = range(5, 9)

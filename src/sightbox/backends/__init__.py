@@ -1,6 +1,6 @@
 """Batch of pixels to arrays: one module for each runtime, all with the same three methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -61,6 +61,21 @@ class Backend(Protocol):
         """Frees what `load` took; may be called twice."""
 
 
+class Session(Protocol):
+    """Runs a graph of any kind on the processor: a piece of a network, for looking into it."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Sequence[str]) -> Arrays:
+        """Runs the graph.
+
+        Args:
+            inputs: The array of each input, by name.
+            outputs: Names of the outputs that are wanted.
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+
+
 def create_backend(name: str, device: str | None = None) -> Backend:
     """Returns a new, unloaded backend.
 
@@ -85,3 +100,17 @@ def create_backend(name: str, device: str | None = None) -> Backend:
         ) from error
     backend: Backend = module.create(device)
     return backend
+
+
+def open_session(graph: bytes, threads: int) -> Session:
+    """Returns what runs a graph; ONNX Runtime is loaded for it if nothing has done so before.
+
+    Args:
+        graph: A serialised ONNX model.
+        threads: Threads that compute, at least 1.
+
+    Raises:
+        BackendError: The runtime refuses the graph.
+    """
+    session: Session = import_module("sightbox.backends.onnxruntime").GraphSession(graph, threads)
+    return session

@@ -9,7 +9,7 @@ Tests cover the processor alone, bound calls included; of the other providers th
 of an absent one. No such device was available.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,33 @@ class OnnxRuntimeBackend:
                 f"The installed ONNX Runtime has no {', '.join(absent) or 'provider to use'}.",
                 f"It has {', '.join(here)}.",
             )
+
+
+class GraphSession:
+    """Runs a graph of any kind on the processor: see `sightbox.backends.Session`.
+
+    Args:
+        graph: A serialised ONNX model.
+        threads: Threads that compute, at least 1.
+
+    Raises:
+        BackendError: The runtime refuses the graph.
+    """
+
+    def __init__(self, graph: bytes, threads: int) -> None:
+        ort.disable_telemetry_events()
+        try:
+            self._session = ort.InferenceSession(graph, _options(threads), providers=[CPU])
+        except _ERRORS as error:
+            raise BackendError(f"ONNX Runtime refuses the graph: {_reason(error)}") from error
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Sequence[str]) -> Arrays:
+        """Runs the graph. The arrays are the caller's own."""
+        try:
+            arrays = self._session.run(list(outputs), dict(inputs))
+        except _FAILURES as error:
+            raise BackendError(f"ONNX Runtime failed: {_reason(error)}") from error
+        return dict(zip(outputs, arrays, strict=True))
 
 
 class _Plain:

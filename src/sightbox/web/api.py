@@ -24,8 +24,14 @@ from sightbox.settings import Settings
 from sightbox.web import native
 from sightbox.web.forms import read_pictures
 from sightbox.web.operations import describe
-from sightbox.web.parameters import ALL_LANGUAGES, ClassifyQuery, LabelsQuery
+from sightbox.web.parameters import (
+    ALL_LANGUAGES,
+    ClassifyQuery,
+    LabelsQuery,
+    WalkthroughQuery,
+)
 from sightbox.web.service import CLIENT_GONE, current_service
+from sightbox.web.walking import walkthrough_to_json
 
 BYTES_PER_MB = 1_000_000
 
@@ -66,6 +72,25 @@ def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery
         explain=query.explain,
     )
     return {"results": [result_to_json(result, languages) for result in results]}
+
+
+@api.post("/v1/walkthrough")
+@describe(native.WALKTHROUGH)
+def walkthrough(query: WalkthroughQuery) -> Response:
+    """Walks a raw body through the stages of a network, and shows what each one makes of it."""
+    service = current_service()
+    name = query.model or service.classifier.card.name
+    labels = service.residents.labels(name)
+    languages = _languages(query.lang, labels)
+    walked = service.walker.walk(
+        request.get_data(cache=False),
+        service.residents.model(name),
+        labels,
+        limits=service.classifier.limits,
+        budget=service.classifier.decoder.budget,
+        timeout=service.settings.max_wait,
+    )
+    return _json(walkthrough_to_json(walked, languages))
 
 
 @api.get("/v1/models")

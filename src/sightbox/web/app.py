@@ -11,6 +11,7 @@ from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
 from sightbox.web.dialects.photoprism import photoprism
 from sightbox.web.dialects.torchserve import torchserve
+from sightbox.web.lesson import lesson
 from sightbox.web.pages import pages
 from sightbox.web.reference import reference
 from sightbox.web.service import Service
@@ -36,7 +37,8 @@ def create_app(
     app.extensions["sightbox"] = service
     # Before the guard, so that what it refuses is seen too.
     observing.install(app, service)
-    for blueprint in (api, open_inference, torchserve, huggingface, photoprism, pages, reference):
+    dialects = (open_inference, torchserve, huggingface, photoprism)
+    for blueprint in (api, *dialects, pages, lesson, reference):
         app.register_blueprint(blueprint)
     guard.install(app)
     problems.install(app)

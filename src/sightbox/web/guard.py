@@ -37,7 +37,14 @@ PROBES = {
 }
 """What tells no more than whether the server works."""
 
-OPEN_ENDPOINTS = {"pages.index", "static", "reference.page", "reference.document", *PROBES}
+OPEN_ENDPOINTS = {
+    "pages.index",
+    "lesson.how_it_works",
+    "static",
+    "reference.page",
+    "reference.document",
+    *PROBES,
+}
 """What needs no token: the pages hold nothing, and probes must work without a secret."""
 
 Header = Callable[[str], str | None]

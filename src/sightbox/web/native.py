@@ -21,7 +21,7 @@ from sightbox.errors import (
 from sightbox.image import DEFAULT_LIMITS
 from sightbox.web.forms import TooManyPartsError, TooMuchTextError
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag
-from sightbox.web.parameters import ClassifyQuery, LabelsQuery, Query
+from sightbox.web.parameters import ClassifyQuery, LabelsQuery, Query, WalkthroughQuery
 from sightbox.web.schemas import FILE, Schema, array, ref
 from sightbox.web.service import NotReadyError
 
@@ -80,6 +80,18 @@ CLASSIFY = Operation(
         f'curl --data-binary @cat.jpg "{ADDRESS}/v1/classify?model={{model}}&variant=fp32"',
         f"curl -F image=@cat.jpg -F image=@dog.jpg {ADDRESS}/v1/classify",
     ),
+)
+
+WALKTHROUGH = Operation(
+    RECOGNITION,
+    {JSON: ref("Walkthrough")},
+    query=WalkthroughQuery,
+    errors=(*PICTURE_ERRORS, LabelError),
+    body={
+        **{f"image/{name.lower()}": FILE for name in DEFAULT_LIMITS.formats},
+        "application/octet-stream": FILE,
+    },
+    samples=(f"curl --data-binary @cat.jpg -o steps.json {ADDRESS}/v1/walkthrough",),
 )
 
 _reading = partial(Operation, MODELS_AND_LABELS, query=Query)

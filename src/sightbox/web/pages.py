@@ -55,10 +55,10 @@ def choose_language() -> str:
 def make_translator(language: str, part: str = "", **known: object) -> Callable[[str], str]:
     """Returns a function key -> text that fills the ``known`` placeholders.
 
-    The function raises ``KeyError`` for a key that the catalogue lacks. For `part` see
-    `load_catalogue`.
+    The texts of a `part` (see `load_catalogue`) come beside those of the first page. The function
+    raises ``KeyError`` for a key that neither has.
     """
-    catalogue = load_catalogue(language, part)
+    catalogue = load_catalogue(language) | (load_catalogue(language, part) if part else {})
 
     def translate(key: str) -> str:
         text = catalogue[key]

@@ -136,6 +136,16 @@ class LabelsQuery(Query):
     ] = None
 
 
+class WalkthroughQuery(Query):
+    """The parameters of ``POST /v1/walkthrough``."""
+
+    lang: Language = ALL_LANGUAGES
+    model: Annotated[
+        str | None,
+        Field(description="The network that is looked into; the default one when not given."),
+    ] = None
+
+
 class ClassifyQuery(Query):
     """The parameters of ``POST /v1/classify``."""
 

@@ -69,6 +69,23 @@ _REGION = {
     "description": "The part of the picture that the network saw, in pixels; each map covers it.",
 }
 
+_SCORE = {"type": "number", "minimum": 0, "maximum": 1}
+
+_PLANES = array(record({"channel": COUNT, "low": NUMBER, "high": NUMBER, "png": TEXT}))
+
+_STEP = {
+    "kind": TEXT,
+    "tensor": {"type": ["string", "null"]},
+    "shape": array(POSITIVE),
+    "dtype": TEXT,
+    "ms": {"type": ["number", "null"], "minimum": 0},
+    "photos": TEXTS,
+    "planes": _PLANES,
+    "additions": array(record({"name": TEXT, "ratio": NUMBER, "planes": _PLANES})),
+    "values": {"type": ["array", "null"], "items": NUMBER},
+    "facts": {"type": "object"},
+}
+
 _CARD = {
     "name": TEXT,
     "title": TEXT,
@@ -199,6 +216,26 @@ SCHEMAS: dict[str, Schema] = {
     "Failure": {
         **record({"error": ref("Problem")}),
         "description": "What stands in the place of a picture that could not be answered.",
+    },
+    "Walkthrough": {
+        **record(
+            {
+                "model": record({"name": TEXT, "variant": TEXT, "backend": TEXT, "title": TEXT}),
+                "steps": array(record(_STEP)),
+                "best": array(
+                    record(
+                        {
+                            "index": _INDEX,
+                            "wnid": _WNID,
+                            "label": _LABEL,
+                            "score": _SCORE,
+                            "logit": NUMBER,
+                        }
+                    )
+                ),
+            }
+        ),
+        "description": "A picture's way through a network: what each step makes of it.",
     },
     "Results": {
         **record({"results": array({"oneOf": [ref("Prediction"), ref("Failure")]})}),

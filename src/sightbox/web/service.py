@@ -12,6 +12,7 @@ from sightbox.classifier import Classifier
 from sightbox.errors import BackendError, ClosedError, SightboxError
 from sightbox.residents import Residents
 from sightbox.settings import Settings
+from sightbox.walkthrough import Walker
 
 _KEY = "sightbox"
 
@@ -63,6 +64,7 @@ class Service:
         settings: The settings of the server.
         residents: The models that are here, and which of them are loaded.
         readiness: Whether the engine answers.
+        walker: Shows the tensors inside a network, to one person at a time.
         draining: Set when the server stops and only finishes what it has accepted.
     """
 
@@ -70,6 +72,7 @@ class Service:
     settings: Settings
     residents: Residents
     readiness: Readiness = field(default_factory=Readiness)
+    walker: Walker = field(default_factory=Walker)
     draining: threading.Event = field(default_factory=threading.Event)
 
     @property

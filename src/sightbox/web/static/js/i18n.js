@@ -59,11 +59,17 @@ export function translate(node) {
   }
 }
 
+/** Where the texts are; a page may name one more place, of texts that it alone has. */
+const PLACES = ["../i18n/", root.dataset.texts ?? ""].filter(Boolean);
+
 /** @param {Language} code */
 async function load(code) {
-  const response = await fetch(new URL(`../i18n/${code}.json`, import.meta.url));
-  if (!response.ok) throw new TypeError(`no catalogue for ${code}`);
-  catalogue = await response.json();
+  const texts = await Promise.all(PLACES.map(async (place) => {
+    const response = await fetch(new URL(`${place}${code}.json`, import.meta.url));
+    if (!response.ok) throw new TypeError(`no catalogue for ${code}`);
+    return response.json();
+  }));
+  catalogue = Object.assign({}, ...texts);
 }
 
 /**
