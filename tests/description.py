@@ -33,6 +33,7 @@ def check_answer(document: Json, method: str, path: str, answer: Answer) -> None
     """Compares an answer with what the document says of it."""
     status, headers, body = answer
     schemas = described(document, method, path, status)
-    schema = schemas[headers["Content-Type"]]
-    if "json" in headers["Content-Type"]:
+    media_type = headers["Content-Type"].partition(";")[0]
+    schema = schemas[media_type]
+    if "json" in media_type:
         check(document, schema, body)

@@ -1,5 +1,6 @@
 """What schemathesis sends as a file: small pictures of each format, so that answers are answers."""
 
+import base64
 import io
 
 import schemathesis
@@ -28,6 +29,12 @@ for _name in DEFAULT_LIMITS.formats:
         f"image/{_name.lower()}", strategies.sampled_from(_files(_name))
     )
 schemathesis.openapi.media_type("application/octet-stream", strategies.sampled_from(_every))
+
+_texts = [base64.b64encode(file).decode() for file in _every]
+schemathesis.openapi.format("byte", strategies.sampled_from(_texts))
+schemathesis.openapi.format(
+    "data-url", strategies.sampled_from([f"data:;base64,{text}" for text in _texts])
+)
 
 
 @schemathesis.deserializer("application/octet-stream")

@@ -1,5 +1,6 @@
 """The OpenAPI document: complete, true to what the server answers, and made from the code."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from description import Json, check, check_answer, operations
+from description import Json, check, check_answer, described, operations
 from serving import FORM, ask, assert_problem, form, say, serving
 from sightbox import errors
 from sightbox.backends import Pixels
@@ -73,7 +74,7 @@ def test_each_route_is_described_or_left_out_for_a_reason(dummy: Classifier) -> 
     assert all(LEFT_OUT.values())
     paths = set(app.test_client().get("/openapi.json").get_json()["paths"])
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint not in LEFT_OUT]
-    assert paths == {re.sub(r"<(\w+)>", r"{\1}", rule.rule) for rule in rules}
+    assert paths == {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in rules}
 
 
 def test_each_operation_has_a_name_of_its_own_a_summary_and_errors(document: Json) -> None:
@@ -126,6 +127,7 @@ def test_each_error_class_has_its_code_in_the_document(document: Json) -> None:
         ("get", "/healthz", "/healthz"),
         ("get", "/ping", "/ping"),
         ("get", "/readyz", "/readyz?x=1"),
+        ("get", "/metrics", "/metrics?x=1"),
         ("get", "/openapi.json", "/openapi.json"),
         ("get", "/v2", "/v2"),
         ("get", "/v2/", "/v2/"),
@@ -176,6 +178,60 @@ def test_answers_to_pictures_are_as_described(url: str, document: Json, cat: byt
     check_answer(document, "get", "/v2/models/stats", ask(url, "/v2/models/stats"))
 
 
+def test_answers_in_the_forms_of_other_servers_are_as_described(
+    url: str, document: Json, cat: bytes
+) -> None:
+    text = base64.b64encode(cat)
+    question = b'{"inputs": "%s"}' % text
+    request = b'{"id": "7", "images": ["data:;base64,%s"]}' % text
+    predict, labels = "/predictions/{name}", "/api/v1/vision/labels"
+    for path, body, headers, status in (
+        (predict, cat, {}, 200),
+        (predict, form(cat, name="data"), FORM, 200),
+        (predict, form(cat, cat, name="data"), FORM, 400),
+        (predict, b"junk", {}, 415),
+        (f"{predict}/{{version}}", cat, {}, 200),
+        ("/models/{name}", cat, {}, 200),
+        ("/models/{name}", question, {}, 200),
+        ("/models/{name}", b"{}", {}, 400),
+        (labels, request, {}, 200),
+        (labels, request.replace(b"data:", b"http:"), {}, 400),
+        (labels, b"{", {}, 400),
+        (labels, request, {"Content-Encoding": "br"}, 415),
+    ):
+        asked = path.replace("{name}", MODEL).replace("{version}", "1.0")
+        answer = ask(url, f"{asked}?lang=zh&x=1", body, headers)
+        assert answer[0] == status, path
+        check_answer(document, "post", path, answer)
+    for path, asked in (
+        (predict, "/predictions/nope"),
+        (f"{predict}/{{version}}", f"/predictions/{MODEL}/2"),
+        ("/models/{name}", "/models/a/b"),
+    ):
+        answer = ask(url, asked, cat)
+        assert answer[0] == 404
+        check_answer(document, "post", path, answer)
+
+
+def test_metrics_come_in_each_form_that_is_described(url: str, document: Json) -> None:
+    kinds = described(document, "get", "/metrics", 200)
+    assert len(kinds) == 2
+    for kind in kinds:
+        answer = ask(url, "/metrics", headers={"Accept": kind})
+        assert answer[1]["Content-Type"].startswith(f"{kind};")
+        check_answer(document, "get", "/metrics", answer)
+
+
+def test_every_answer_names_its_request_as_described(document: Json) -> None:
+    for path, _, operation in operations(document):
+        for status, response in operation["responses"].items():
+            told = response["headers"]["X-Request-Id"]
+            assert told["required"], (path, status)
+            pattern = told["schema"]["pattern"]
+            assert re.search(pattern, "a.B_9-")
+            assert not re.search(pattern, "no id")
+
+
 def test_examples_of_the_document_are_as_described_and_work(url: str, document: Json) -> None:
     schemas = document["components"]["schemas"]
     for schema in schemas.values():
@@ -211,6 +267,7 @@ def test_errors_of_a_broken_engine_and_a_damaged_model_are_as_described(
         for method, path, body, status in (
             ("get", "/readyz", None, 503),
             ("get", "/v2/health/ready", None, 503),
+            ("get", "/ping", None, 500),
             ("post", "/v1/classify", cat, 500),
         ):
             answer = ask(url, path, body)
@@ -219,7 +276,7 @@ def test_errors_of_a_broken_engine_and_a_damaged_model_are_as_described(
 
 
 def test_refusals_before_the_view_are_as_described(url: str, document: Json) -> None:
-    for path in ("/v1/info", "/v2"):
+    for path in ("/v1/info", "/v2", "/ping", "/metrics"):
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
         for more, status in (
             (b"Transfer-Encoding: gzip\r\n\r\n", 501),

@@ -18,15 +18,16 @@ from sightbox.errors import (
     QueueFullError,
     SightboxError,
 )
-from sightbox.image import DEFAULT_LIMITS
+from sightbox.metrics import MEDIA_TYPES
 from sightbox.web.forms import TooManyPartsError, TooMuchTextError
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag
 from sightbox.web.parameters import ClassifyQuery, LabelsQuery, Query, WalkthroughQuery
-from sightbox.web.schemas import FILE, Schema, array, ref
+from sightbox.web.schemas import FILE, PICTURES, TEXT, Schema, array, ref
 from sightbox.web.service import NotReadyError
 
 RECOGNITION = Tag("Recognition", "Say what pictures show.")
 MODELS_AND_LABELS = Tag("Models and labels", "What is here, and what it knows.")
+MONITORING = Tag("Monitoring", "What the server counts and measures.")
 PROBES = Tag("Probes", "Whether the server works. They need no token and admit any parameter.")
 
 INFERENCE_ERRORS: tuple[type[SightboxError], ...] = (
@@ -70,8 +71,7 @@ CLASSIFY = Operation(
     query=ClassifyQuery,
     errors=(*PICTURE_ERRORS, TooManyPartsError, TooMuchTextError),
     body={
-        **{f"image/{name.lower()}": FILE for name in DEFAULT_LIMITS.formats},
-        "application/octet-stream": FILE,
+        **PICTURES,
         "multipart/form-data": _FORM,
     },
     samples=(
@@ -87,10 +87,7 @@ WALKTHROUGH = Operation(
     {JSON: ref("Walkthrough")},
     query=WalkthroughQuery,
     errors=(*PICTURE_ERRORS, LabelError),
-    body={
-        **{f"image/{name.lower()}": FILE for name in DEFAULT_LIMITS.formats},
-        "application/octet-stream": FILE,
-    },
+    body=PICTURES,
     samples=(f"curl --data-binary @cat.jpg -o steps.json {ADDRESS}/v1/walkthrough",),
 )
 
@@ -116,6 +113,10 @@ LABELS = Operation(
 )
 
 INFO = _reading({JSON: ref("Info")}, samples=(f"curl {ADDRESS}/v1/info",))
+
+METRICS = Operation(
+    MONITORING, dict.fromkeys(MEDIA_TYPES, TEXT), samples=(f"curl {ADDRESS}/metrics",)
+)
 
 ALIVE = Operation(PROBES, {JSON: ref("Alive")})
 

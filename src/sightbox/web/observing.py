@@ -14,6 +14,8 @@ import sightbox
 from sightbox.logs import ACCESS, FIELDS
 from sightbox.metrics import MEDIA_TYPES, Metrics, ModelState, ServerState
 from sightbox.tracing import STAGES, Trace, begin_trace, current_trace, end_trace
+from sightbox.web import native
+from sightbox.web.operations import describe
 from sightbox.web.service import Service
 
 REQUEST_ID = "X-Request-Id"
@@ -21,6 +23,9 @@ REQUEST_ID = "X-Request-Id"
 
 ARRIVED = "sightbox.arrived"
 """The key in the WSGI environment of when the request had come in, by `time.perf_counter`."""
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a request may be called: as it stands in headers, logs and answers."""
 
 NO_ROUTE = "none"
 """The route of a request that fits none."""
@@ -34,7 +39,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 LISTED_PICTURES = 8
 """How many pictures of a request its line in the log describes; it counts them all."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY = "sightbox.observer"
 
 access = logging.getLogger(ACCESS)
@@ -74,7 +78,7 @@ class Observer:
             given_id: The id that its client gave it; one that is not plain is replaced.
             arrived: When it had come in whole; now when None.
         """
-        known = _ID.fullmatch(given_id) is not None
+        known = ID.fullmatch(given_id) is not None
         trace = Trace(given_id if known else secrets.token_hex(8))
         trace.digests = self._logs
         if arrived is not None:
@@ -143,6 +147,7 @@ def observer_of(app: Flask) -> Observer:
 
 
 @routes.get("/metrics")
+@describe(native.METRICS)
 def metrics() -> Response:
     """Shows the metrics: as Prometheus' text, or as OpenMetrics to those who prefer it."""
     body, content_type = observer_of(current_app).metrics.expose(_media_type())

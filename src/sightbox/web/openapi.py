@@ -15,6 +15,7 @@ import sightbox
 from sightbox.errors import BodyTooLargeError, RequestError, SightboxError
 from sightbox.schema import Json
 from sightbox.web.guard import OPEN_ENDPOINTS, ForbiddenError, UnauthorizedError
+from sightbox.web.observing import ID, REQUEST_ID
 from sightbox.web.operations import Operation, operation_of
 from sightbox.web.problems import MORE_HEADERS
 from sightbox.web.service import Service
@@ -112,7 +113,7 @@ def _operation(app: Flask, service: Service, rule: Rule, method: str, operation:
     closed = _is_closed(service, rule)
     problems = _problems(rule, operation, closed=closed)
     found: Json = {
-        "operationId": method.lower() + re.sub(r"\W+", "_", re.sub("[<>]", "", rule.rule)),
+        "operationId": method.lower() + re.sub(r"\W+", "_", _VARIABLE.sub(r"\1", rule.rule)),
         "tags": [operation.tag.name],
         "summary": summary,
         "description": " ".join(rest.split()),
@@ -193,9 +194,10 @@ def _response(status: int, description: str, schemas: Mapping[str, Any] | None =
     response: Json = {"description": description}
     if schemas is not None:
         response["content"] = _content(schemas)
-    if status in MORE_HEADERS:
-        response["headers"] = {
-            name: {"required": True, "schema": {"const": value}}
-            for name, value in MORE_HEADERS[status].items()
-        }
+    fixed = {name: {"const": value} for name, value in MORE_HEADERS.get(status, {}).items()}
+    identity = {"type": "string", "pattern": f"^{ID.pattern}$"}
+    response["headers"] = {
+        name: {"required": True, "schema": schema}
+        for name, schema in ({REQUEST_ID: identity} | fixed).items()
+    }
     return response

@@ -36,7 +36,10 @@ def native_problem(status: int, codes: list[str]) -> dict[str, Schema]:
         status: The HTTP status.
         codes: The codes that come with it.
     """
-    narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
+    narrowed = {
+        "properties": {"status": {"const": status}, "code": {"enum": codes}},
+        "required": ["request_id"],
+    }
     return {PROBLEM: {"allOf": [ref("Problem"), narrowed]}}
 
 

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from sightbox.errors import RequestError
 from sightbox.model import MAX_CLASSES
 from sightbox.preprocessing import Preprocessing
+from sightbox.web.dialects.languages import DEFAULT
 from sightbox.web.service import current_service
 
 ALL_LANGUAGES = "both"
@@ -48,6 +49,10 @@ def _setting(name: str) -> Any:  # noqa: ANN401 - of the setting's own type
 
 def _list_languages(schema: dict[str, Any]) -> None:
     schema["enum"] = [*current_service().classifier.labels.languages, ALL_LANGUAGES]
+
+
+def _list_single_languages(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(current_service().classifier.labels.languages)
 
 
 class Query(BaseModel):
@@ -101,6 +106,8 @@ class Query(BaseModel):
     def _check_names(cls, counts: Mapping[str, int]) -> None:
         for name, count in counts.items():
             if name not in cls.model_fields:
+                if cls.model_config.get("extra") == "ignore":
+                    continue
                 known = ", ".join(cls.model_fields)
                 raise RequestError(
                     f"There is no parameter {name!r:.60}.",
@@ -180,6 +187,20 @@ class ClassifyQuery(Query):
         Field(description="Whether to say where in a picture the evidence for each class is."),
         SWITCH,
     ] = False
+
+
+class NamesQuery(Query):
+    """The parameter that routes of other servers' protocols have here: they admit any besides."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    lang: Annotated[
+        str,
+        Field(
+            description="The language of the names; a model may have others than the default one.",
+            json_schema_extra=_list_single_languages,
+        ),
+    ] = DEFAULT
 
 
 def _choices(schema: Mapping[str, Any]) -> str:

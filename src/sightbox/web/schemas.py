@@ -6,6 +6,8 @@ find by comparing the two.
 
 from typing import Any
 
+from sightbox.image import DEFAULT_LIMITS
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -15,6 +17,12 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 FILE: Schema = {"type": "string", "format": "binary"}
 """Bytes as they are. OpenAPI 3.1 knows them by their media type, many clients by this format."""
+
+PICTURES: dict[str, Schema] = {
+    **{f"image/{name.lower()}": FILE for name in DEFAULT_LIMITS.formats},
+    "application/octet-stream": FILE,
+}
+"""A picture as a body, by media type."""
 
 
 def ref(name: str) -> Schema:
@@ -163,10 +171,12 @@ SCHEMAS: dict[str, Schema] = {
                 "detail": {**TEXT, "description": "What went wrong this time."},
                 "code": {**TEXT, "description": "The kind of error, for programs; stable."},
                 "hint": {**TEXT, "description": "What to do about it."},
+                "request_id": {**TEXT, "description": "The header X-Request-Id of the answer."},
             },
-            optional=("hint",),
+            optional=("hint", "request_id"),
         ),
-        "description": "A problem detail (RFC 9457).",
+        "description": "A problem detail (RFC 9457). That of one picture of many has no "
+        "request_id.",
     },
     "Model": {
         **record({"name": TEXT, "variant": TEXT, "backend": TEXT}),

@@ -17,6 +17,14 @@ WINDOWS = {"gzip": 31, "deflate": 15}
 """zlib's window bits for each content coding: RFC 9110, section 8.4.1, has zlib's format, and no
 bare stream, in mind when it says deflate."""
 
+ENCODING_HEADER = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "description": "How the body is compressed.",
+    "schema": {"enum": ["identity", *WINDOWS]},
+}
+"""The header that `read_body` reads, as a Parameter Object (OpenAPI 3.1, section 4.8.12)."""
+
 
 class InflatedTooLargeError(BodyTooLargeError):
     """A compressed body becomes larger than the server accepts."""

@@ -16,20 +16,21 @@ from sightbox.prediction import softmax
 from sightbox.prediction import top_k as best_indices
 from sightbox.schema import Json
 from sightbox.settings import Settings
+from sightbox.web.dialects import huggingface_operations as operations
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
 from sightbox.web.dialects.bodies import json_limits, read_body
 from sightbox.web.dialects.encoded import decode_text
 from sightbox.web.dialects.fields import as_object, as_text, read_json
-from sightbox.web.dialects.languages import DEFAULT, names_in
+from sightbox.web.dialects.huggingface_operations import FUNCTIONS
+from sightbox.web.dialects.languages import names_in
+from sightbox.web.operations import describe
+from sightbox.web.parameters import NamesQuery
 from sightbox.web.service import current_service
 
 PREFIX = "/models"
 
 BRACE = re.compile(rb"[ \t\r\n]*{")
 """How JSON begins (RFC 8259, section 2). No picture does."""
-
-FUNCTIONS = ("softmax", "sigmoid", "none")
-"""What may be applied to the logits; the first one when nothing is said."""
 
 huggingface = Blueprint("huggingface", __name__, url_prefix=PREFIX)
 
@@ -55,11 +56,12 @@ def error_body(problem: Json) -> Json:
 
 
 @huggingface.post("/<path:name>")
-def classify(name: str) -> Response:
+@describe(operations.CLASSIFY)
+def classify(query: NamesQuery, name: str) -> Response:
     """Gives the best classes of one picture and their scores, the best first."""
     service = current_service()
     with service.using(name) as classifier:
-        names = names_in(request.args.get("lang", DEFAULT), classifier)
+        names = names_in(query.lang, classifier)
         question = read_question(read_body(), service.settings)
         max_wait = service.settings.max_wait
         pixels = classifier.prepare(question.picture, timeout=max_wait).pixels[None]

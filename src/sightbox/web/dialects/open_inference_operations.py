@@ -3,7 +3,7 @@
 from functools import partial
 
 from sightbox.errors import ClosedError, ModelError, ModelNotFoundError, ModelTooLargeError
-from sightbox.web.dialects.bodies import WINDOWS, EncodingError
+from sightbox.web.dialects.bodies import ENCODING_HEADER, EncodingError
 from sightbox.web.dialects.messages import LENGTH_HEADER, NotSupportedError
 from sightbox.web.dialects.open_inference_schemas import BINARY, SCHEMAS
 from sightbox.web.forms import TooManyPartsError
@@ -23,13 +23,6 @@ PATH = {
 }
 
 BYTES = "application/octet-stream"
-
-_ENCODING = {
-    "name": "Content-Encoding",
-    "in": "header",
-    "description": "How the body is compressed.",
-    "schema": {"enum": ["identity", *WINDOWS]},
-}
 
 _LENGTH = {
     "name": LENGTH_HEADER,
@@ -83,7 +76,7 @@ MODEL_READY = _operation(
 INFER = _operation(
     {JSON: ref("OpenInferenceResponse"), BYTES: BINARY},
     errors=(*PICTURE_ERRORS, EncodingError, NotSupportedError, TooManyPartsError),
-    headers=(_LENGTH, _ENCODING),
+    headers=(_LENGTH, ENCODING_HEADER),
     body={JSON: ref("OpenInferenceRequest"), BYTES: BINARY},
     samples=(_RAW_PICTURE,),
 )

@@ -8,19 +8,22 @@ Its API has no place for a language; here it stands in the address: ``?lang=zh``
 from uuid import uuid4
 
 import numpy as np
-from flask import Blueprint, Response, g, has_request_context, request
+from flask import Blueprint, Response, g, has_request_context
 from numpy.typing import NDArray
 
 from sightbox.classifier import Classifier
 from sightbox.errors import ModelNotFoundError, RequestError
 from sightbox.prediction import softmax, top_k
 from sightbox.schema import Json
+from sightbox.web.dialects import photoprism_operations as operations
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
 from sightbox.web.dialects.bodies import json_limits, read_body
 from sightbox.web.dialects.encoded import NOTHING_IS_FETCHED, decode_data_url
 from sightbox.web.dialects.fields import as_list, as_text, read_json
-from sightbox.web.dialects.languages import DEFAULT, names_in
+from sightbox.web.dialects.languages import names_in
 from sightbox.web.dialects.pictures import check_count, to_pixels
+from sightbox.web.operations import describe
+from sightbox.web.parameters import NamesQuery
 from sightbox.web.service import current_service
 
 PREFIX = "/api/v1/vision"
@@ -41,12 +44,13 @@ def error_body(problem: Json) -> Json:
 
 
 @photoprism.post("/labels")
-def labels() -> Response:
+@describe(operations.LABELS)
+def labels(query: NamesQuery) -> Response:
     """Gives the labels of a photo, the most certain one first."""
     message = read_json(read_body(), json_limits())
     g.photoprism_id = as_text(message.get("id") or str(uuid4()), "id")
     with current_service().using(_model(message)) as classifier:
-        names = names_in(request.args.get("lang", DEFAULT), classifier)
+        names = names_in(query.lang, classifier)
         scores = _scores(_read_pictures(message), classifier)
         card = classifier.card
     settings = current_service().settings

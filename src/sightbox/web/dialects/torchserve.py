@@ -6,12 +6,16 @@ its frontend. It looks at no method: ``curl -T``, which its documents use, sends
 
 from flask import Blueprint, Response, request
 
-from sightbox.errors import ClosedError, ModelNotFoundError, RequestError
+from sightbox.errors import ClosedError, RequestError
 from sightbox.schema import Json
+from sightbox.web.dialects import torchserve_operations as operations
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
 from sightbox.web.dialects.bodies import read_body
-from sightbox.web.dialects.languages import DEFAULT, names_in
+from sightbox.web.dialects.languages import names_in
+from sightbox.web.dialects.torchserve_operations import ModelVersionNotFoundError
 from sightbox.web.forms import read_pictures
+from sightbox.web.operations import describe
+from sightbox.web.parameters import NamesQuery
 from sightbox.web.service import CLIENT_GONE, NotReadyError, current_service
 
 PREFIXES = ("/ping", "/predictions")
@@ -41,13 +45,6 @@ TYPES = {
 torchserve = Blueprint("torchserve", __name__)
 
 
-class ModelVersionNotFoundError(ModelNotFoundError):
-    """The model has no such version."""
-
-    code = "version_not_found"
-    title = "There is no such version of the model here"
-
-
 def error_body(problem: Json) -> Json:
     """Returns a problem detail as this server spells errors: as an exception of its own."""
     status = problem["status"]
@@ -57,6 +54,7 @@ def error_body(problem: Json) -> Json:
 
 
 @torchserve.get("/ping")
+@describe(operations.PING)
 def ping() -> Response:
     """Tells whether a drawn picture has just gone through the real engine."""
     try:
@@ -68,7 +66,8 @@ def ping() -> Response:
 
 @torchserve.route("/predictions/<name>", methods=["POST", "PUT"])
 @torchserve.route("/predictions/<name>/<version>", methods=["POST", "PUT"])
-def predict(name: str, version: str = "1") -> Response:
+@describe(operations.PREDICT)
+def predict(query: NamesQuery, name: str, version: str = "1") -> Response:
     """Gives the best classes of one picture and their probabilities, the best first."""
     service = current_service()
     with service.using(name) as classifier:
@@ -76,7 +75,7 @@ def predict(name: str, version: str = "1") -> Response:
             raise ModelVersionNotFoundError(
                 f"The model {name} has no version {version!r:.40}.", "There is 1.0."
             )
-        names = names_in(request.args.get("lang", DEFAULT), classifier)
+        names = names_in(query.lang, classifier)
         answer = classifier.classify(
             _read_picture(),
             top_k=service.settings.top_k,
