@@ -225,6 +225,7 @@ def test_asking_for_a_model_that_is_not_here_makes_nothing(
     dummy: Classifier, tmp_path: Path
 ) -> None:
     dummy.card = replace(dummy.card, name="another")
+    dummy.model = replace(dummy.model, card=dummy.card)
     home = tmp_path / "home"
     with serving(dummy, home=home) as url:
         answer = ask(url, "/v1/models/efficientnet-lite0")

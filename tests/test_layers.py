@@ -80,7 +80,7 @@ ONLY_IN = {
     "waitress": ("web/",),
     "jinja2": ("evaluation_page.py",),
     "grpc": ("web/grpc_service.py",),
-    "google": ("web/grpc_service.py", "web/proto.py"),
+    "google": ("graphs/stages.py", "web/grpc_service.py", "web/proto.py"),
     "prometheus_client": ("metrics.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),

@@ -7,6 +7,10 @@ from sightbox.errors import (
     BackendNotAvailableError,
     ClosedError,
     DeadlineError,
+    DecodeMemoryError,
+    DecoderCrashError,
+    DecoderNotAvailableError,
+    DecodeTimeError,
     ImageError,
     ImageFormatError,
     ImageTooLargeError,
@@ -51,6 +55,10 @@ LOADING_ERRORS: tuple[type[SightboxError], ...] = (
 """What can go wrong with a model that a request names."""
 
 PICTURE_ERRORS: tuple[type[SightboxError], ...] = (
+    DecodeMemoryError,
+    DecodeTimeError,
+    DecoderCrashError,
+    DecoderNotAvailableError,
     ImageError,
     ImageFormatError,
     ImageTooLargeError,

@@ -12,12 +12,20 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 import sightbox
-from sightbox.errors import BodyTooLargeError, RequestError, SightboxError
+from sightbox.errors import (
+    BodyTooLargeError,
+    DeadlineError,
+    QueueFullError,
+    RequestError,
+    SightboxError,
+)
 from sightbox.schema import Json
+from sightbox.web.accepting import TooManyConnectionsError, TooManyOfYoursError
 from sightbox.web.guard import OPEN_ENDPOINTS, ForbiddenError, UnauthorizedError
 from sightbox.web.observing import ID, REQUEST_ID
 from sightbox.web.operations import Operation, operation_of
 from sightbox.web.problems import MORE_HEADERS
+from sightbox.web.receiving import BusyError, HeadTooLargeError, TooSlowError
 from sightbox.web.service import Service
 
 VERSION = "3.1.1"
@@ -34,19 +42,31 @@ class Problem(NamedTuple):
 LEFT_OUT = {
     "static": "the files of the page",
     "pages.index": "the page, for people",
+    "lesson.how_it_works": "the page that teaches, for people",
     "reference.page": "this document, for people",
     "open_inference.not_here": "parts of Triton's protocol that are refused",
 }
 """Endpoints that are not described, and why."""
 
-EVERYWHERE: tuple[type[SightboxError], ...] = (RequestError, ForbiddenError, SightboxError)
-"""What can go wrong at every route."""
+EVERYWHERE: tuple[type[SightboxError], ...] = (
+    RequestError,
+    ForbiddenError,
+    SightboxError,
+    HeadTooLargeError,
+    TooSlowError,
+    TooManyConnectionsError,
+    TooManyOfYoursError,
+    QueueFullError,
+    DeadlineError,
+)
+"""What can go wrong at every route, before its view is called among it."""
 
-HEAD_TOO_LARGE = Problem(431, "request_header_fields_too_large", "Request Header Fields Too Large")
+WITH_BODY: tuple[type[SightboxError], ...] = (BodyTooLargeError, BusyError)
+"""What can go wrong besides where a request has a body."""
+
 NOT_IMPLEMENTED = Problem(501, "not_implemented", "Not Implemented")
-TOO_MANY_UPLOADS = Problem(503, "too_many_uploads", "The server is busy")
 NOT_FOUND = Problem(404, "not_found", "Not Found")
-"""What is refused before a view is called."""
+"""What has no class, for it is not ours: transfer codings, and paths without a route."""
 
 SECURITY = {"token": {"type": "http", "scheme": "bearer"}}
 
@@ -168,11 +188,10 @@ def _problems(rule: Rule, operation: Operation, *, closed: bool) -> list[Problem
     """Returns what can go wrong at a route, each once, by status."""
     classes = [*EVERYWHERE, *operation.errors]
     classes += [UnauthorizedError] if closed else []
-    classes += [BodyTooLargeError] if operation.body else []
+    classes += WITH_BODY if operation.body else ()
     found = [Problem(error.status, error.code, error.title) for error in classes]
-    found += [HEAD_TOO_LARGE, NOT_IMPLEMENTED]
+    found += [NOT_IMPLEMENTED]
     found += [NOT_FOUND] if rule.arguments else []
-    found += [TOO_MANY_UPLOADS] if operation.body else []
     return sorted(set(found))
 
 

@@ -40,6 +40,10 @@ class EncodingError(RequestError):
     status = 415
 
 
+BODY_ERRORS = (EncodingError, InflatedTooLargeError)
+"""What can be wrong with a body that its client compressed."""
+
+
 def read_body() -> bytes:
     """Returns the body of the current request as it was before its client compressed it.
 

@@ -51,6 +51,10 @@ class TooDeepError(RequestError):
     title = "The JSON is nested too deeply"
 
 
+JSON_ERRORS = (TooManyValuesError, TooDeepError)
+"""What can be wrong with JSON that is well-formed."""
+
+
 def read_json(text: bytes, limits: JsonLimits = DEFAULT_LIMITS, no_text: str = UTF_8) -> Json:
     """Reads JSON of bounded size and depth, without the numbers that JSON does not have.
 

@@ -1,6 +1,7 @@
 """What the route of Hugging Face's image classification takes and gives, for its view."""
 
-from sightbox.web.dialects.bodies import ENCODING_HEADER, EncodingError
+from sightbox.web.dialects.bodies import BODY_ERRORS, ENCODING_HEADER
+from sightbox.web.dialects.fields import JSON_ERRORS
 from sightbox.web.native import PICTURE_ERRORS
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag
 from sightbox.web.parameters import NamesQuery
@@ -47,7 +48,7 @@ CLASSIFY = Operation(
     TAG,
     {JSON: ref("HuggingFaceLabels")},
     query=NamesQuery,
-    errors=(*PICTURE_ERRORS, EncodingError),
+    errors=(*PICTURE_ERRORS, *BODY_ERRORS, *JSON_ERRORS),
     path={"name": ("Name of a model.", "{model}")},
     headers=(ENCODING_HEADER,),
     body={**PICTURES, JSON: ref("HuggingFaceQuestion")},

@@ -3,7 +3,8 @@
 from functools import partial
 
 from sightbox.errors import ClosedError, ModelError, ModelNotFoundError, ModelTooLargeError
-from sightbox.web.dialects.bodies import ENCODING_HEADER, EncodingError
+from sightbox.web.dialects.bodies import BODY_ERRORS, ENCODING_HEADER
+from sightbox.web.dialects.fields import JSON_ERRORS
 from sightbox.web.dialects.messages import LENGTH_HEADER, NotSupportedError
 from sightbox.web.dialects.open_inference_schemas import BINARY, SCHEMAS
 from sightbox.web.forms import TooManyPartsError
@@ -56,7 +57,7 @@ READY = _operation(
 MODELS = _of_all({JSON: ref("OpenInferenceModels")})
 INDEX = _operation(
     {JSON: ref("OpenInferenceIndex")},
-    errors=(EncodingError, ModelError),
+    errors=(*BODY_ERRORS, *JSON_ERRORS, ModelError),
     body={JSON: ref("OpenInferenceIndexRequest")},
     body_required=False,
     samples=(f"curl -X POST {ADDRESS}/v2/repository/index",),
@@ -75,7 +76,7 @@ MODEL_READY = _operation(
 )
 INFER = _operation(
     {JSON: ref("OpenInferenceResponse"), BYTES: BINARY},
-    errors=(*PICTURE_ERRORS, EncodingError, NotSupportedError, TooManyPartsError),
+    errors=(*PICTURE_ERRORS, *BODY_ERRORS, *JSON_ERRORS, NotSupportedError, TooManyPartsError),
     headers=(_LENGTH, ENCODING_HEADER),
     body={JSON: ref("OpenInferenceRequest"), BYTES: BINARY},
     samples=(_RAW_PICTURE,),

@@ -1,6 +1,7 @@
 """What the route of PhotoPrism's vision service takes and gives, for its view."""
 
-from sightbox.web.dialects.bodies import ENCODING_HEADER, EncodingError
+from sightbox.web.dialects.bodies import BODY_ERRORS, ENCODING_HEADER
+from sightbox.web.dialects.fields import JSON_ERRORS
 from sightbox.web.forms import TooManyPartsError
 from sightbox.web.native import PICTURE_ERRORS
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag
@@ -33,9 +34,11 @@ SCHEMAS: dict[str, Schema] = {
     "PhotoPrismRequest": {
         "type": "object",
         "properties": {
-            "id": TEXT,
+            "id": {"type": ["string", "null"]},
             "model": {**TEXT, "description": "Name of a model; the default one when not given."},
             "version": {"enum": ["", "latest", "1"]},
+            # No address is ever fetched.
+            "url": {"enum": ["", None]},
             "images": {
                 "type": "array",
                 "items": {"type": "string", "format": "data-url"},
@@ -44,8 +47,6 @@ SCHEMAS: dict[str, Schema] = {
             },
         },
         "required": ["images"],
-        # No address is ever fetched.
-        "not": {"required": ["url"]},
     },
     "PhotoPrismLabels": record(
         {
@@ -79,7 +80,7 @@ LABELS = Operation(
     TAG,
     {JSON: ref("PhotoPrismLabels")},
     query=NamesQuery,
-    errors=(*PICTURE_ERRORS, EncodingError, TooManyPartsError),
+    errors=(*PICTURE_ERRORS, *BODY_ERRORS, *JSON_ERRORS, TooManyPartsError),
     headers=(ENCODING_HEADER,),
     body={JSON: ref("PhotoPrismRequest")},
     problem=_problem,

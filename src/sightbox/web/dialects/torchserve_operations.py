@@ -1,7 +1,7 @@
 """What the routes of TorchServe's inference API take and give, for their views."""
 
 from sightbox.errors import ModelNotFoundError
-from sightbox.web.dialects.bodies import ENCODING_HEADER, EncodingError
+from sightbox.web.dialects.bodies import BODY_ERRORS, ENCODING_HEADER
 from sightbox.web.forms import TooManyPartsError, TooMuchTextError
 from sightbox.web.native import PICTURE_ERRORS
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag
@@ -57,7 +57,7 @@ PREDICT = Operation(
     query=NamesQuery,
     errors=(
         *PICTURE_ERRORS,
-        EncodingError,
+        *BODY_ERRORS,
         ModelVersionNotFoundError,
         TooManyPartsError,
         TooMuchTextError,
