@@ -48,7 +48,8 @@ def error_body(problem: Json) -> Json:
 def labels(query: NamesQuery) -> Response:
     """Gives the labels of a photo, the most certain one first."""
     message = read_json(read_body(), json_limits())
-    g.photoprism_id = as_text(message.get("id") or str(uuid4()), "id")
+    identity = message.get("id")
+    g.photoprism_id = as_text("" if identity is None else identity, "id") or str(uuid4())
     with current_service().using(_model(message)) as classifier:
         names = names_in(query.lang, classifier)
         scores = _scores(_read_pictures(message), classifier)
@@ -89,7 +90,7 @@ def _model(message: Json) -> str | None:
 
 
 def _read_pictures(message: Json) -> list[bytes]:
-    if message.get("url"):
+    if message.get("url") not in ("", None):
         raise RequestError(
             "The request has an address.",
             f"{NOTHING_IS_FETCHED}. In vision.yml: FileScheme: data, RequestFormat: vision.",
