@@ -1,5 +1,6 @@
 """The page as the server gives it: language, catalogues, and nothing from outside."""
 
+import gzip
 import json
 import re
 from itertools import product
@@ -14,15 +15,22 @@ from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
 from sightbox.web.guard import ForbiddenError, UnauthorizedError
-from sightbox.web.pages import CATALOGUES, LANGUAGES, load_catalogue, make_translator
+from sightbox.web.pages import CATALOGUES, LANGUAGES, SAMPLES, load_catalogue, make_translator
+from sightbox.web.receiving import BusyError
 
 STATIC = CATALOGUES.parent
 SCRIPTS = sorted(STATIC.glob("js/*.js"))
 SHEETS = sorted(STATIC.glob("css/*.css"))
-TEMPLATE = STATIC.parent / "templates" / "index.html"
+TEMPLATES = [STATIC.parent / "templates" / name for name in ("index.html", "plain.html")]
 
-# What the first page may weigh before compression, in bytes: a page at once on a slow link.
-FIRST_PAGE_BYTES = 48 * 1024
+KEY_GROUPS = (
+    "camera", "card", "code", "copy", "drop", "list", "more", "paste", "sample", "say", "set",
+    "time", "token", "verdict", "where", "why",
+)  # fmt: skip
+"""How the keys begin that scripts name."""
+
+# What the first page may weigh compressed, in bytes: a page at once on a slow link.
+FIRST_PAGE_BYTES = 60 * 1024
 
 
 @pytest.fixture
@@ -38,15 +46,16 @@ def page_text(client: FlaskClient, path: str = "/", accept: str = "") -> str:
 
 def keys_in_use() -> set[str]:
     """Returns each text key that the template or a script names, literally or by its pattern."""
-    template = TEMPLATE.read_text(encoding="utf-8")
+    template = "\n".join(path.read_text(encoding="utf-8") for path in TEMPLATES)
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
-    found = set(re.findall(r"""\bt\(['"]([\w.]+)['"]""", template))
+    found = set(re.findall(r"""\bt\(['"]([\w.]+)['"]\)""", template))
     found |= set(re.findall(r'data-i18n(?:-label)?="([\w.]+)"', template))
-    found |= set(
-        re.findall(r'"((?:page|hero|drop|paste|list|card|time|say|foot|token)\.\w+)"', scripts)
-    )
+    found |= set(re.findall(rf'"((?:{"|".join(KEY_GROUPS)})\.\w+)"', scripts))
     found |= {f"time.{stage}" for stage in ("decode", "preprocess", "queue", "infer")}
-    return found
+    found |= {f"set.{way}" for way in ("exact", "fast", "nearest")}
+    found |= {f"sample.{name}" for name in SAMPLES}
+    rows, columns = ("upper", "middle", "lower"), ("left", "centre", "right")
+    return found | {f"where.{row}_{column}" for row, column in product(rows, columns)}
 
 
 def error_codes() -> set[str]:
@@ -82,7 +91,7 @@ def test_language_follows_address_then_browser(
 def test_page_is_written_in_its_language(client: FlaskClient, language: str) -> None:
     texts = load_catalogue(language)
     page = page_text(client, f"/?lang={language}")
-    for key in ("page.title", "hero.title", "drop.title", "list.clear", "noscript.text"):
+    for key in ("page.title", "hero.title", "drop.title", "list.clear", "set.title"):
         assert texts[key] in page
     other = load_catalogue("en" if language == "zh" else "zh")
     assert other["hero.title"] not in page
@@ -162,6 +171,12 @@ def test_each_error_that_a_picture_can_meet_has_words() -> None:
         errors.BackendError,
         ForbiddenError,
         UnauthorizedError,
+        BusyError,
+        errors.ModelError,
+        errors.ModelNotFoundError,
+        errors.ModelTooLargeError,
+        errors.ModelsBusyError,
+        errors.RequestError,
     ]
     assert {error.code for error in met} <= error_codes()
     # The page's own: no answer, a file the browser cannot read, and what it has no words for.
@@ -234,7 +249,7 @@ def test_first_page_is_light(client: FlaskClient) -> None:
     texts = served_texts(client)
     skipped = ("/?lang=en", "/static/i18n/en.json")
     total = sum(
-        len(text.encode())
+        len(gzip.compress(text.encode()))
         for path, text in texts.items()
         # The pages at /docs and /how-it-works have files of their own.
         if path not in skipped and "/reference/" not in path and "/lesson/" not in path

@@ -36,8 +36,8 @@ class GatedClassifier(Classifier):
             raise self._refusal
         return super().classify(picture, **options)
 
-    def refuse(self, error: Exception) -> None:
-        """Raises `error` for each picture from now on."""
+    def refuse(self, error: Exception | None) -> None:
+        """Raises `error` for each picture from now on; None answers them again."""
         self._refusal = error
 
     def hold(self) -> None:

@@ -35,7 +35,11 @@ from sightbox.errors import (
     ImageError,
     ImageFormatError,
     ImageTooLargeError,
+    ModelError,
+    ModelNotFoundError,
+    ModelTooLargeError,
     QueueFullError,
+    RequestError,
     SightboxError,
 )
 from sightbox.web.guard import ForbiddenError
@@ -50,9 +54,12 @@ REFUSALS: list[tuple[type[SightboxError], bool]] = [
     (ImageFormatError, False),
     (ImageTooLargeError, False),
     (BackendError, True),
-    (QueueFullError, True),
     (ClosedError, True),
     (DeadlineError, True),
+    (ModelNotFoundError, False),
+    (ModelError, False),
+    (ModelTooLargeError, False),
+    (RequestError, False),
 ]
 
 
@@ -124,12 +131,33 @@ def test_server_gone_is_said_and_the_cards_stay(
     expect(cards(page, "done")).to_have_count(1)
 
 
+def test_full_box_is_asked_again_by_itself_and_says_when(
+    open_page: Callable[..., Page], gated_url: str, gated: GatedClassifier
+) -> None:
+    page = open_page(gated_url)
+    page.clock.install()
+    questions = collect_questions(page)
+    gated.refuse(QueueFullError("Full."))
+    choose(page, CHELSEA)
+    for seconds in (1, 2, 3, 4):
+        text = words("card.busy").format(seconds=seconds)
+        expect(cards(page, "busy").locator(".status-text")).to_have_text(text)
+        assert len(questions) == seconds
+        page.clock.run_for(1000 * seconds)
+    expect(page.locator(".problem-title")).to_have_text(words("error.queue_full"))
+    page.locator(".retry").click()
+    expect(cards(page, "busy")).to_have_count(1)
+    gated.let_go()
+    page.clock.run_for(1000)
+    expect(cards(page, "done")).to_have_count(1)
+
+
 def test_retry_asks_again_and_a_vanished_file_is_not_blamed_on_the_server(
     gated_page: Page, gated: GatedClassifier, tmp_path: Path
 ) -> None:
     page, photo = gated_page, tmp_path / "gone.png"
     photo.write_bytes(COFFEE.read_bytes())
-    gated.refuse(QueueFullError("Full."))
+    gated.refuse(DeadlineError("Late."))
     choose(page, CHELSEA, photo)
     expect(cards(page, "failed")).to_have_count(2)
     photo.unlink()

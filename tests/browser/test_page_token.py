@@ -49,8 +49,8 @@ def test_token_is_asked_for_and_waiting_pictures_go_on(
     open_page: Callable[..., Page], locked_url: str
 ) -> None:
     page = open_page(locked_url, viewport={"width": 320, "height": 640})
-    choose(page, CHELSEA, COFFEE, ROCKET)
-    expect(cards(page, "locked").locator(".status")).to_have_text([words("card.locked")] * 2)
+    choose(page, CHELSEA, COFFEE, ROCKET, CHELSEA, COFFEE)
+    expect(cards(page, "locked").locator(".status-text")).to_have_text([words("card.locked")] * 4)
     expect(cards(page, "waiting")).to_have_count(1)
     field = page.get_by_role("form", name=words("error.token_needed")).get_by_label("Token")
     expect(field).to_be_focused()
@@ -70,7 +70,7 @@ def test_token_is_asked_for_and_waiting_pictures_go_on(
         expect(page.locator("#token-problem")).to_have_text(words("token.refused"))
     field.fill(f" {TOKEN} ")
     page.get_by_role("button", name=words("token.send")).click()
-    expect(cards(page, "done")).to_have_count(3)
+    expect(cards(page, "done")).to_have_count(5)
     expect(page.locator("#unlock")).to_be_hidden()
     expect(page.locator("#drop")).to_be_focused()
     reload(page)

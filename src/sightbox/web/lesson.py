@@ -3,11 +3,9 @@
 It has texts, scripts and a sheet of its own, so that the first page stays light.
 """
 
-from flask import Blueprint, Response, make_response, render_template
+from flask import Blueprint, Response
 
-import sightbox
-from sightbox.web.pages import LANGUAGES, choose_language, make_translator
-from sightbox.web.service import current_service
+from sightbox.web.pages import choose_language, render_page
 
 TEXTS = "lesson"
 """The folder of the page's own texts, beside those that it shares with the first page."""
@@ -27,22 +25,11 @@ lesson = Blueprint("lesson", __name__)
 @lesson.get("/how-it-works")
 def how_it_works() -> Response:
     """Serves the page in the reader's language."""
-    language = choose_language()
-    max_body_mb = current_service().settings.max_body_mb
-    known = {"mb": f"{max_body_mb:g}"}
-    body = render_template(
+    return render_page(
         "how-it-works.html",
-        language=language,
-        languages=LANGUAGES,
-        max_body_mb=max_body_mb,
+        choose_language(),
+        TEXTS,
         drawings=DRAWINGS,
         scripts=[f"js/{name}.js" for name in SHARED_SCRIPTS]
         + [f"lesson/{name}.js" for name in SCRIPTS],
-        t=make_translator(language, TEXTS, **known),
-        version=sightbox.__version__,
     )
-    response = make_response(body)
-    response.content_language.add(LANGUAGES[language])
-    response.vary.add("Accept-Language")
-    response.cache_control.no_cache = True
-    return response

@@ -42,6 +42,7 @@ class Problem(NamedTuple):
 LEFT_OUT = {
     "static": "the files of the page",
     "pages.index": "the page, for people",
+    "pages.answer": "the page's form, for browsers without JavaScript",
     "lesson.how_it_works": "the page that teaches, for people",
     "reference.page": "this document, for people",
     "open_inference.not_here": "parts of Triton's protocol that are refused",

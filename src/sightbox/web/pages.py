@@ -12,12 +12,19 @@ from pathlib import Path
 from flask import Blueprint, Response, make_response, render_template, request
 
 import sightbox
+from sightbox.web.forms import read_pictures
 from sightbox.web.service import current_service
 
 CATALOGUES = Path(__file__).parent / "static" / "i18n"
 
 # Language code -> the tag for `<html lang>` (BCP 47). The first language is the fallback.
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
+
+SCRIPTS = tuple(path.stem for path in sorted((CATALOGUES.parent / "js").glob("*.js")))
+"""The page's modules, which a browser fetches at once instead of one after the other."""
+
+SAMPLES = ("balloon", "umbrella", "traffic-light", "clock")
+"""Drawings of ours that the embedded model names right; it wavers between two kinds of clock."""
 
 pages = Blueprint("pages", __name__)
 
@@ -72,18 +79,46 @@ def make_translator(language: str, part: str = "", **known: object) -> Callable[
 @pages.get("/")
 def index() -> Response:
     """Serves the page in the reader's language."""
+    scripts = [name for name in SCRIPTS if name != "main"]
+    return render_page("index.html", choose_language(), scripts=scripts, samples=SAMPLES)
+
+
+@pages.post("/")
+def answer() -> Response:
+    """Answers the form of browsers without JavaScript with a page."""
     language = choose_language()
-    max_body_mb = current_service().settings.max_body_mb
-    translate = make_translator(language, mb=f"{max_body_mb:g}")
-    return render_page("index.html", language, t=translate, max_body_mb=max_body_mb)
+    service = current_service()
+    settings = service.settings
+    boundary = request.mimetype_params.get("boundary", "")
+    pictures = read_pictures(request.stream, boundary, settings.max_parts, settings.max_text_kb)
+    with service.using(None) as classifier:
+        results = list(
+            classifier.classify_many(pictures, top_k=settings.top_k, min_score=settings.min_score)
+        )
+    known = load_catalogue(language)
+
+    def error_key(code: str) -> str:
+        return f"error.{code}" if f"error.{code}" in known else "error.unknown"
+
+    return render_page("plain.html", language, results=results, error_key=error_key)
 
 
-def render_page(template: str, language: str, **values: object) -> Response:
-    """Returns a page in one of `LANGUAGES`; `values` are what its template uses."""
+def render_page(template: str, language: str, part: str = "", **values: object) -> Response:
+    """Returns a page.
+
+    Args:
+        template: Name of its template, which is given the settings and what translates, too.
+        language: One of `LANGUAGES`.
+        part: Where the page's own texts are; see `load_catalogue`.
+        values: What else the template uses.
+    """
+    settings = current_service().settings
     body = render_template(
         template,
         language=language,
         languages=LANGUAGES,
+        settings=settings,
+        t=make_translator(language, part, mb=f"{settings.max_body_mb:g}"),
         version=sightbox.__version__,
         **values,
     )

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from sightbox.schema import Json, json_to_bytes
 from sightbox.web.openapi import build_document
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag, describe
-from sightbox.web.pages import choose_language, load_catalogue, make_translator, render_page
+from sightbox.web.pages import choose_language, load_catalogue, render_page
 from sightbox.web.service import current_service
 
 DOCUMENT = Operation(
@@ -76,7 +76,7 @@ def page() -> Response:
     return render_page(
         "reference.html",
         language,
-        t=make_translator(language, TEXTS),
+        TEXTS,
         say=sentences_in(language),
         shown=json_shown,
         sections=sections_of(found),

@@ -1,25 +1,38 @@
 /** Talks to the box. */
 
 import { maxBodyMb } from "./i18n.js";
+import { queryOf } from "./settings.js";
 import { currentToken } from "./token.js";
+import { upload } from "./upload.js";
 
 /**
  * @typedef {object} Prediction
  * @property {number} index
- * @property {string} wnid
- * @property {{en: string, zh: string}} label
+ * @property {string | null} wnid
+ * @property {Record<string, string>} label By language.
  * @property {number} score Probability, 0 to 1.
  */
+
+/** @typedef {{index: number, logit: number, values: number[][]}} ClassMap */
+/** @typedef {{left: number, top: number, width: number, height: number}} Region In pixels. */
 
 /**
  * @typedef {object} Result
  * @property {{name: string, variant: string, backend: string}} model
  * @property {Prediction[]} predictions Best first.
  * @property {{decode: number, preprocess: number, queue: number, infer: number, total: number}} timings_ms
- * @property {{width: number, height: number, format: string}} image
+ * @property {{width: number, height: number, format: string | null}} image
+ * @property {{region: Region, maps: ClassMap[]}} [explanation] When asked for.
  */
 
-const CLASSIFY = "v1/classify?top_k=5&lang=both";
+/**
+ * @typedef {object} Model
+ * @property {string} name
+ * @property {boolean} loaded
+ * @property {{name: string}[]} [variants]
+ * @property {string} [problem] Why it cannot answer.
+ */
+
 const MB = 1_000_000;
 
 /** A refusal or failure. `code` names its words in the catalogue, `detail` has the server's own. */
@@ -27,65 +40,78 @@ export class ApiError extends Error {
   /**
    * @param {string} code
    * @param {string} [detail]
+   * @param {number} [retryAfter] Seconds after which the box wants to be asked again.
    */
-  constructor(code, detail = "") {
+  constructor(code, detail = "", retryAfter = 0) {
     super(detail || code);
     this.code = code;
     this.detail = detail;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** @typedef {{status: number, text: string, retryAfter: string | null}} Reply */
+
+/** @param {string} text @returns {any} What it means as JSON; null when it is none. */
+function parseJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // What a proxy in between says is often no JSON.
+    return null;
   }
 }
 
 /**
- * The server's problem report (RFC 9457), or what can be said without one.
- * @param {Response} response
+ * Read an answer, or the server's problem report (RFC 9457).
+ * @param {Reply} reply
+ * @returns {any}
+ * @throws {ApiError}
  */
-async function readProblem(response) {
-  const { code = "unknown", detail, hint } = await response.json().catch(() => ({}));
-  return new ApiError(code, [detail ?? `HTTP ${response.status}`, hint].filter(Boolean).join(" "));
+function readReply({ status, text, retryAfter }) {
+  const body = parseJson(text);
+  if (status >= 200 && status < 300 && body !== null) return body;
+  const { code = "unknown", detail, hint } = body ?? {};
+  const told = [detail ?? `HTTP ${status}`, hint].filter(Boolean).join(" ");
+  throw new ApiError(code, told, status === 503 ? Number(retryAfter) || 0 : 0);
+}
+
+/** @param {string} token @returns {Record<string, string>} */
+function authorization(token) {
+  // No header can carry such letters, so no box can have such a token.
+  return token && /^[\x20-\x7e]+$/.test(token) ? { Authorization: `Bearer ${token}` } : {};
 }
 
 /**
- * Send a request with the token, and read the answer.
  * @param {string} path
  * @param {string} token
- * @param {RequestInit} [options]
  * @returns {Promise<any>}
  * @throws {ApiError}
  */
-async function ask(path, token, options = {}) {
-  const headers = new Headers(options.headers);
-  try {
-    if (token) headers.set("Authorization", `Bearer ${token}`);
-  } catch {
-    // No header can carry such letters, so no box can have such a token.
-  }
-  const response = await fetch(path, { ...options, headers }).catch(() => {
+async function get(path, token) {
+  const response = await fetch(path, { headers: authorization(token) }).catch(() => {
     throw new ApiError("network");
   });
-  if (!response.ok) throw await readProblem(response);
-  return response.json().catch(() => {
-    throw new ApiError("unknown");
-  });
+  return readReply({ status: response.status, text: await response.text(), retryAfter: null });
 }
 
 /**
  * Ask the box what a picture shows.
- * @param {File} file
+ * @param {Blob} file
+ * @param {import("./settings.js").Settings} chosen
  * @param {AbortSignal} signal
+ * @param {(share: number) => void} [progress] Told how much has been sent, 0 to 1.
  * @returns {Promise<Result>}
  * @throws {ApiError}
  */
-export async function classify(file, signal) {
+export async function classify(file, chosen, signal, progress = () => {}) {
   if (file.size > maxBodyMb * MB) throw new ApiError("body_too_large");
-  const headers = { "Content-Type": file.type || "application/octet-stream" };
-  try {
-    return await ask(CLASSIFY, currentToken(), { method: "POST", body: file, headers, signal });
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== "network") throw error;
-    // A file that cannot be read, such as a folder, fails in the same way as a silent server.
-    const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
-    throw readable ? error : new ApiError("unreadable_file");
-  }
+  const headers = { "Content-Type": file.type || "application/octet-stream", ...authorization(currentToken()) };
+  const reply = await upload(`v1/classify?${queryOf(chosen)}`, file, headers, signal, progress);
+  if (reply) return readReply(reply);
+  // A file that cannot be read, such as a folder, fails in the same way as a silent server.
+  const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  throw new ApiError(readable ? "network" : "unreadable_file");
 }
 
 /**
@@ -93,7 +119,10 @@ export async function classify(file, signal) {
  * @param {string} token
  * @throws {ApiError} `token_needed` when the token is wrong.
  */
-export const checkToken = (token) => ask("v1/info", token);
+export const checkToken = (token) => get("v1/info", token);
 
-/** @param {File} file @returns {number} Its size in MB. */
+/** @returns {Promise<{default: string, models: Model[]}>} @throws {ApiError} */
+export const listModels = () => get("v1/models", currentToken());
+
+/** @param {Blob} file @returns {number} Its size in MB. */
 export const megabytes = (file) => file.size / MB;

@@ -1,7 +1,12 @@
 /** One picture's card: preview, answer or problem. Shows an item and knows nothing else. */
 
 import { megabytes } from "./api.js";
-import { decimal, errorKey, language, languageTag, otherLanguage, percent, t, translate } from "./i18n.js";
+import { find, instantiate } from "./elements.js";
+import { decimal, errorKey, labelOf, language, languageTag, otherLanguage, percent, t } from "./i18n.js";
+import { offerMore } from "./more.js";
+import { showTimes } from "./times.js";
+import { isSure, verdict } from "./verdict.js";
+import { createWhy } from "./why.js";
 
 /** @typedef {import("./api.js").Result} Result */
 /** @typedef {import("./api.js").Prediction} Prediction */
@@ -9,8 +14,13 @@ import { decimal, errorKey, language, languageTag, otherLanguage, percent, t, tr
 /**
  * @typedef {object} Item
  * @property {File} file
- * @property {"waiting" | "working" | "locked" | "done" | "failed"} state
- * @property {Result} [result] When done.
+ * @property {string} name The file's name, below the folder that it came with.
+ * @property {"waiting" | "working" | "locked" | "busy" | "stopped" | "done" | "failed"} state
+ * @property {number} sent How much of it has been sent, 0 to 1, while working.
+ * @property {number} pause Seconds until the box is asked again, when busy.
+ * @property {import("./settings.js").Settings} asked What was chosen when the box was asked.
+ * @property {Result} [result] When done; with the classes that were chosen to be shown.
+ * @property {Prediction[]} candidates The two best classes, shown or not.
  * @property {import("./api.js").ApiError} [error] When failed.
  */
 
@@ -21,113 +31,133 @@ import { decimal, errorKey, language, languageTag, otherLanguage, percent, t, tr
  * @property {() => void} remove Takes the card off the page and frees the preview.
  */
 
-const ROWS = 5;
-const STAGES = /** @type {const} */ (["decode", "preprocess", "queue", "infer"]);
 /** What a card without an answer says. @type {Partial<Record<Item["state"], string>>} */
-const STATUS = { waiting: "card.waiting", working: "card.working", locked: "card.locked" };
-const RETRYABLE = ["queue_full", "deadline_exceeded", "closed", "backend_failed", "network", "unknown"];
+const STATUS = {
+  waiting: "card.waiting",
+  working: "card.working",
+  locked: "card.locked",
+  busy: "card.busy",
+  stopped: "card.stopped",
+};
+const RETRYABLE = [
+  "queue_full", "too_many_uploads", "models_busy", "deadline_exceeded", "closed", "backend_failed",
+  "network", "unknown",
+];
 
-/** @param {string} id @returns {HTMLElement} A fresh copy of a template's only element. */
-function instantiate(id) {
-  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id));
-  const copy = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
-  translate(copy);
-  return copy;
+/** @param {Item} item @returns {string} What a card without an answer says. */
+function describeState({ state, sent, pause }) {
+  if (state === "working" && sent < 1) return t("card.sending", { percent: Math.floor(100 * sent) });
+  return t(STATUS[state] ?? "", { seconds: pause });
 }
 
 /** @param {Item} item @returns {string} One sentence for the announcer; empty while at work. */
-export function summarise(item) {
-  const name = item.file.name;
-  const best = item.result?.predictions[0];
-  if (best) {
-    return t("say.done", { name, label: best.label[language()], percent: percent(best.score) });
-  }
-  return item.error ? t("say.failed", { name, problem: t(errorKey(item.error.code)) }) : "";
+export function summarise({ name, result, error }) {
+  const best = result?.predictions[0];
+  if (best) return t("say.done", { name, label: labelOf(best), percent: percent(best.score) });
+  if (result) return t("say.failed", { name, problem: t("verdict.none") });
+  return error ? t("say.failed", { name, problem: t(errorKey(error.code)) }) : "";
 }
 
-/** @param {Element} row @param {Prediction} prediction */
+/** @param {HTMLElement} row @param {Prediction} prediction */
 function showPrediction(row, prediction) {
-  /** @type {[string, import("./i18n.js").Language][]} */
-  const labels = [[".label", language()], [".other", otherLanguage()]];
-  for (const [selector, code] of labels) {
-    const element = /** @type {HTMLElement} */ (row.querySelector(selector));
-    element.textContent = prediction.label[code];
-    element.lang = languageTag(code);
-  }
-  /** @type {HTMLElement} */ (row.querySelector(".percent")).textContent = percent(prediction.score);
-  /** @type {HTMLElement} */ (row).style.setProperty("--share", String(prediction.score));
+  const [label, other] = [find(row, ".label"), find(row, ".other")];
+  label.textContent = labelOf(prediction);
+  label.lang = languageTag(language());
+  other.textContent = prediction.label[otherLanguage()] ?? "";
+  other.lang = languageTag(otherLanguage());
+  find(row, ".wnid").textContent = [prediction.index, prediction.wnid].filter((id) => id !== null).join(" · ");
+  find(row, ".percent").textContent = percent(prediction.score);
+  row.style.setProperty("--share", String(prediction.score));
 }
 
-/** @param {Result} result @returns {string} The milliseconds of each stage that took time. */
-function describeStages({ timings_ms: times }) {
-  const stages = STAGES.filter((stage) => times[stage] >= 0.05);
-  return stages.map((stage) => `${t(`time.${stage}`)} ${decimal(times[stage])}`).join(" · ");
+/**
+ * @param {HTMLElement} list
+ * @param {number} count Rows from now on; empty ones hold the place of the answer.
+ */
+function setRows(list, count) {
+  while (list.children.length > count) list.lastElementChild?.remove();
+  while (list.children.length < count) list.append(instantiate("prediction-template"));
+}
+
+/**
+ * @param {HTMLElement} root The card.
+ * @param {File} file
+ * @param {(width: number, height: number) => void} showSize
+ * @returns {() => void} Frees the preview.
+ */
+function showPreview(root, file, showSize) {
+  const image = /** @type {HTMLImageElement} */ (find(root, "img"));
+  const address = URL.createObjectURL(file);
+  image.addEventListener("load", () => showSize(image.naturalWidth, image.naturalHeight));
+  image.addEventListener("error", () => {
+    image.hidden = true;
+    find(root, ".no-preview").hidden = false;
+  });
+  image.src = address;
+  return () => URL.revokeObjectURL(address);
 }
 
 /**
  * @param {Item} item
- * @param {{remove: () => void, retry: () => void}} actions
+ * @param {{remove: () => void, retry: () => void, explain: () => Promise<Result>}} actions
  * @returns {Card}
  */
 export function createCard(item, actions) {
   const root = instantiate("card-template");
-  const address = URL.createObjectURL(item.file);
-  /** @param {string} selector @returns {HTMLElement} */
-  const find = (selector) => /** @type {HTMLElement} */ (root.querySelector(selector));
-  const image = /** @type {HTMLImageElement} */ (find("img"));
-  const rows = Array.from({ length: ROWS }, () => instantiate("prediction-template"));
-
-  find(".predictions").append(...rows);
-  find(".name").textContent = find(".name").title = item.file.name;
-  find(".remove").addEventListener("click", actions.remove);
-  find(".retry").addEventListener("click", actions.retry);
-  image.addEventListener("load", () => showSize(image.naturalWidth, image.naturalHeight));
-  image.addEventListener("error", () => {
-    image.hidden = true;
-    find(".no-preview").hidden = false;
-  });
-  image.src = address;
-
+  const list = find(root, ".predictions");
   /** @param {number} width @param {number} height */
-  function showSize(width, height) {
-    find(".size").textContent = `${width} × ${height}`;
-  }
+  const showSize = (width, height) => {
+    find(root, ".size").textContent = `${width} × ${height}`;
+  };
+  const free = showPreview(root, item.file, showSize);
+  const why = createWhy(item, root, actions.explain);
+
+  find(root, ".name").textContent = find(root, ".name").title = item.name;
+  root.setAttribute("aria-label", item.name);
+  find(root, ".remove").addEventListener("click", actions.remove);
+  find(root, ".retry").addEventListener("click", actions.retry);
+  find(root, ".again").addEventListener("click", actions.retry);
+  offerMore(item, root);
 
   /** @param {Result} result */
-  function showResult(result) {
-    rows.forEach((row, rank) => {
-      row.hidden = rank >= result.predictions.length;
-      if (!row.hidden) showPrediction(row, result.predictions[rank]);
+  function showResult({ predictions, model, timings_ms, image }) {
+    setRows(list, predictions.length);
+    predictions.forEach((one, place) => {
+      showPrediction(/** @type {HTMLElement} */ (list.children[place]), one);
     });
-    const { name, variant, backend } = result.model;
-    find(".model").textContent = [name, variant, backend].join(" · ");
-    find(".total").textContent = `${decimal(result.timings_ms.total)} ms`;
-    find(".stages").textContent = describeStages(result);
-    if (image.hidden) showSize(result.image.width, result.image.height);
+    find(root, ".verdict").textContent = verdict(item.candidates, predictions.length);
+    find(root, ".verdict").classList.toggle("unsure", !predictions.length || !isSure(item.candidates));
+    find(root, ".why").hidden = !predictions.length;
+    find(root, ".model").textContent = [model.name, model.variant, model.backend].join(" · ");
+    showTimes(find(root, ".timing"), timings_ms);
+    showSize(image.width, image.height);
   }
 
   function showProblem() {
     const key = errorKey(item.error?.code);
-    find(".problem-title span").textContent = t(key);
-    find(".problem-hint").textContent = t(`${key}.hint`, { size: decimal(megabytes(item.file)) });
-    find(".problem-detail").textContent = item.error?.detail ?? "";
-    find(".retry").hidden = !RETRYABLE.includes(key.replace("error.", ""));
+    find(root, ".problem-title span").textContent = t(key);
+    find(root, ".problem-hint").textContent = t(`${key}.hint`, { size: decimal(megabytes(item.file)) });
+    find(root, ".problem-detail").textContent = item.error?.detail ?? "";
+    find(root, ".retry").hidden = !RETRYABLE.includes(key.replace("error.", ""));
   }
 
   function show() {
+    const ended = item.state === "done" || item.state === "failed" || item.state === "stopped";
     root.dataset.state = item.state;
-    root.setAttribute("aria-busy", String(item.state in STATUS));
-    root.setAttribute("aria-label", item.file.name);
-    image.alt = t("card.preview", { name: item.file.name });
-    find(".remove").setAttribute("aria-label", t("card.remove", { name: item.file.name }));
-    find(".status").textContent = t(STATUS[item.state] ?? "");
-    find(".problem").hidden = item.state !== "failed";
-    if (item.result) showResult(item.result);
+    root.setAttribute("aria-busy", String(!ended));
+    find(root, "img").setAttribute("alt", t("card.preview", { name: item.name }));
+    find(root, ".remove").setAttribute("aria-label", t("card.remove", { name: item.name }));
+    find(root, ".status-text").textContent = describeState(item);
+    find(root, ".again").hidden = item.state !== "stopped";
+    find(root, ".problem").hidden = item.state !== "failed";
+    if (item.state === "done" && item.result) showResult(item.result);
+    else setRows(list, item.asked.topK);
     if (item.error) showProblem();
+    why.show();
   }
 
   function remove() {
-    URL.revokeObjectURL(address);
+    free();
     root.remove();
   }
 

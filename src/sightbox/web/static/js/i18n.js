@@ -35,14 +35,22 @@ export function t(key, values = {}) {
 /** @param {string} [code] @returns {string} The key of an error's words. */
 export const errorKey = (code) => (`error.${code}` in catalogue ? `error.${code}` : "error.unknown");
 
+/**
+ * The name of a class; a model with names in one language alone still says them.
+ * @param {{label: Record<string, string>}} prediction
+ * @param {string} [code]
+ * @returns {string}
+ */
+export const labelOf = ({ label }, code = language()) => label[code] ?? Object.values(label)[0] ?? "";
+
 /** @param {number} number @returns {string} The number with one decimal. */
 export function decimal(number) {
   return number.toLocaleString(language(), { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 }
 
-/** @param {number} share 0 to 1 @returns {string} Percent with one decimal. */
-export function percent(share) {
-  const digits = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+/** @param {number} share 0 to 1 @param {number} [places] Decimals. @returns {string} Percent. */
+export function percent(share, places = 1) {
+  const digits = { style: "percent", minimumFractionDigits: places, maximumFractionDigits: places };
   return share.toLocaleString(language(), /** @type {Intl.NumberFormatOptions} */ (digits));
 }
 
@@ -81,7 +89,7 @@ export async function switchLanguage(code) {
   root.dataset.language = code;
   root.lang = languageTag(code);
   translate(document);
-  for (const link of document.querySelectorAll(".languages a")) {
+  for (const link of document.querySelectorAll(".languages a[data-language]")) {
     if (link.getAttribute("data-language") === code) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }

@@ -1,14 +1,34 @@
-/** Takes pictures in: dropped anywhere, chosen with the button, or pasted. */
+/** Takes pictures in: dropped anywhere, chosen with a button, or pasted. */
+
+import { byId } from "./elements.js";
+import { droppedFiles, picturesOf } from "./folder.js";
 
 /** @param {boolean} over Whether a file is held over the window. */
 const showDrag = (over) => document.body.classList.toggle("dragging", over);
+
+/**
+ * @param {string} button
+ * @param {string} chooser The file field that the button opens.
+ * @param {(files: File[]) => void} take
+ */
+function listenToChooser(button, chooser, take) {
+  const field = /** @type {HTMLInputElement} */ (byId(chooser));
+  byId(button).addEventListener("click", () => field.click());
+  field.addEventListener("change", () => {
+    const files = [...(field.files ?? [])];
+    // Cleared, so that choosing the same file again is a change again.
+    field.value = "";
+    if (files.length) take(files);
+  });
+}
 
 /**
  * @param {(files: File[]) => void} take Called with one file or more, in order.
  * @param {(key: string) => void} refuse Called with the text key that says why nothing came.
  */
 export function listen(take, refuse) {
-  const chooser = /** @type {HTMLInputElement} */ (document.getElementById("chooser"));
+  /** @param {File[]} files @param {string} key Why there may be none. */
+  const takeOrRefuse = (files, key) => (files.length ? take(files) : refuse(key));
 
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -18,25 +38,18 @@ export function listen(take, refuse) {
     // A null target means that the pointer has left the window, not one element for the next.
     if (event.relatedTarget === null) showDrag(false);
   });
-  addEventListener("drop", (event) => {
+  addEventListener("drop", async (event) => {
     event.preventDefault();
     showDrag(false);
-    const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length) take(files);
-    else refuse("drop.no_file");
+    const data = event.dataTransfer;
+    const hasFiles = data?.types.includes("Files");
+    takeOrRefuse(data ? await droppedFiles(data) : [], hasFiles ? "drop.no_picture" : "drop.no_file");
   });
 
-  document.getElementById("drop")?.addEventListener("click", () => chooser.click());
-  chooser.addEventListener("change", () => {
-    const files = [...(chooser.files ?? [])];
-    // Cleared, so that choosing the same file again is a change again.
-    chooser.value = "";
-    if (files.length) take(files);
-  });
+  listenToChooser("drop", "chooser", take);
+  listenToChooser("folder", "folder-chooser", (files) => takeOrRefuse(picturesOf(files), "drop.no_picture"));
 
   addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) take(files);
-    else refuse("paste.no_picture");
+    takeOrRefuse([...(event.clipboardData?.files ?? [])], "paste.no_picture");
   });
 }

@@ -1,0 +1,229 @@
+/** The list of pictures: the page's state, and what may be done to it. */
+
+import { announce } from "./announce.js";
+import { ApiError, classify } from "./api.js";
+import { createCard, summarise } from "./card.js";
+import { byId } from "./elements.js";
+import { t } from "./i18n.js";
+import { nameOf } from "./folder.js";
+import { pauseFor } from "./pause.js";
+import { createQueue } from "./queue.js";
+import { sameSettings, settings } from "./settings.js";
+import { currentToken } from "./token.js";
+import { waitForToken } from "./unlock.js";
+
+/** @typedef {import("./card.js").Item & {card: import("./card.js").Card, abort: AbortController, quiet: boolean}} Entry */
+
+/** As many as keep a box of few cores busy: more would only wait there instead of here. */
+const AT_ONCE = 4;
+/** How often a busy box is asked before a person is. */
+const ATTEMPTS = 5;
+/** A larger drop is announced once, when all its pictures are answered. */
+const TOLD_SINGLY = 5;
+
+/** Newest drop first; within a drop, the order it came in. @type {Entry[]} */
+let entries = [];
+/** What to do after each change. */
+let changed = () => {};
+
+const enqueue = createQueue(AT_ONCE);
+
+/** @param {Entry} entry */
+const isPending = ({ state }) => !["done", "failed", "stopped"].includes(state);
+
+/** @param {Entry} entry @param {Entry["state"]} state */
+function setState(entry, state) {
+  entry.state = state;
+  entry.card.show();
+}
+
+/** @param {Entry} entry @param {number} sent */
+function setSent(entry, sent) {
+  entry.sent = sent;
+  if (entry.state === "working") entry.card.show();
+}
+
+/** @param {Entry} entry @param {ApiError} error @param {number} attempt From 1. */
+async function waitForRoom(entry, error, attempt) {
+  if (!error.retryAfter || error.code === "closed" || attempt >= ATTEMPTS) throw error;
+  entry.pause = error.retryAfter * attempt;
+  setState(entry, "busy");
+  await pauseFor(entry.pause, entry.abort.signal);
+}
+
+/** @param {Entry} entry @param {string} token The one that did not do. */
+async function waitForKey(entry, token) {
+  setState(entry, "locked");
+  // Another picture may have brought a new token while this one was under way.
+  if (token === currentToken()) await waitForToken();
+}
+
+/**
+ * @param {Entry} entry Gets its candidates.
+ * @param {import("./settings.js").Settings} chosen
+ * @returns {Promise<import("./api.js").Result>} With the classes that are to be shown.
+ */
+async function ask(entry, chosen) {
+  const { signal } = entry.abort;
+  const result = await classify(entry.file, chosen, signal, (sent) => setSent(entry, sent));
+  entry.candidates = result.predictions.slice(0, 2);
+  const shown = result.predictions.slice(0, chosen.topK).filter(({ score }) => score >= chosen.minScore);
+  return { ...result, predictions: shown };
+}
+
+/**
+ * Ask the box; while it wants a token or is full, the picture keeps its place in the queue.
+ * @param {Entry} entry
+ */
+async function answer(entry) {
+  const { signal } = entry.abort;
+  for (let attempt = 1; !signal.aborted; ) {
+    const token = currentToken();
+    entry.sent = 0;
+    setState(entry, "working");
+    try {
+      return await ask(entry, entry.asked);
+    } catch (error) {
+      if (!(error instanceof ApiError) || signal.aborted) throw error;
+      if (error.code === "token_needed") await waitForKey(entry, token);
+      else await waitForRoom(entry, error, attempt++);
+    }
+  }
+  return undefined;
+}
+
+/** @param {Entry} entry */
+function tell(entry) {
+  if (!entry.quiet) announce(summarise(entry));
+  else if (!entries.some(isPending)) announce(t("say.all", counts()));
+}
+
+/** @param {Entry} entry */
+async function recognise(entry) {
+  const { signal } = entry.abort;
+  // Stopped or removed before its turn, or while under way: its answer is let go.
+  if (signal.aborted) return;
+  try {
+    const result = await answer(entry);
+    if (signal.aborted) return;
+    entry.result = result;
+    entry.state = "done";
+  } catch (error) {
+    if (signal.aborted) return;
+    entry.error = error instanceof ApiError ? error : new ApiError("unknown", String(error));
+    entry.state = "failed";
+  }
+  entry.card.show();
+  changed();
+  tell(entry);
+}
+
+/** @param {Entry} entry */
+function start(entry) {
+  entry.abort = new AbortController();
+  entry.asked = { ...settings() };
+  entry.error = entry.result = undefined;
+  setState(entry, "waiting");
+  enqueue(() => recognise(entry));
+}
+
+/** @param {Entry} entry */
+function retry(entry) {
+  start(entry);
+  entry.card.root.querySelector("button")?.focus();
+  changed();
+}
+
+/** @param {Entry} entry */
+function discard(entry) {
+  entry.abort.abort();
+  entry.card.remove();
+}
+
+/** @param {Entry} entry */
+function remove(entry) {
+  const place = entries.indexOf(entry);
+  discard(entry);
+  entries.splice(place, 1);
+  changed();
+  // The focus would fall to the top of the page with the button that had it.
+  const next = entries[Math.min(place, entries.length - 1)];
+  (next?.card.root.querySelector("button") ?? byId("drop")).focus();
+  announce(t("say.removed", { name: entry.name }));
+}
+
+/** @param {File} file @param {boolean} quiet @returns {Entry} */
+function createEntry(file, quiet) {
+  const asked = { ...settings() };
+  /** @type {Omit<Entry, "card">} */
+  const made = {
+    file, name: nameOf(file), state: "waiting", sent: 0, pause: 0, candidates: [], quiet, asked,
+    abort: new AbortController(),
+  };
+  const entry = /** @type {Entry} */ (made);
+  entry.card = createCard(entry, {
+    remove: () => remove(entry),
+    retry: () => retry(entry),
+    explain: () => ask(entry, { ...entry.asked, explain: true }),
+  });
+  return entry;
+}
+
+/** @param {() => void} listener Called after each change of the list. */
+export function onPictures(listener) {
+  changed = listener;
+}
+
+/** @param {File[]} files Recognised in their order, and shown above those that came before. */
+export function take(files) {
+  const fresh = files.map((file) => createEntry(file, files.length > TOLD_SINGLY));
+  byId("cards").prepend(...fresh.map((entry) => entry.card.root));
+  entries = [...fresh, ...entries];
+  for (const entry of fresh) enqueue(() => recognise(entry));
+  changed();
+}
+
+export function clear() {
+  entries.forEach(discard);
+  entries = [];
+  changed();
+}
+
+/** Let go of all pictures that have no answer yet; they stay and can be tried again. */
+export function stop() {
+  for (const entry of entries.filter(isPending)) {
+    entry.abort.abort();
+    setState(entry, "stopped");
+  }
+  changed();
+}
+
+/** @param {Entry} entry @returns {boolean} Whether it was asked otherwise than one would now. */
+const isStale = (entry) => entry.state === "done" && !sameSettings(entry.asked, settings());
+
+/** Ask again for each picture that was asked with other settings. */
+export function askAgain() {
+  entries.filter(isStale).forEach(start);
+  changed();
+}
+
+/** Write all cards in the present language. */
+export function showPictures() {
+  for (const entry of entries) entry.card.show();
+}
+
+/** @returns {{count: number, done: number, failed: number, pending: number, stale: number}} */
+export function counts() {
+  /** @param {(entry: Entry) => boolean} test */
+  const count = (test) => entries.filter(test).length;
+  return {
+    count: entries.length,
+    done: count(({ state }) => state === "done"),
+    failed: count(({ state }) => state === "failed"),
+    pending: count(isPending),
+    stale: count(isStale),
+  };
+}
+
+/** @returns {import("./report.js").Outcome[]} Answers and failures, in the order on the page. */
+export const outcomes = () => entries.filter(({ state }) => state === "done" || state === "failed");
