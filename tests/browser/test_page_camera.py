@@ -78,6 +78,8 @@ def test_camera_names_what_it_sees_with_its_pace(
     expect(camera.get_by_label(words("camera.choice")).locator("option")).to_have_count(1)
     switch_language(page, "zh")
     expect(camera.locator("li .label").first).to_have_text("浓缩咖啡")
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.locator("#camera-keep").click()
     expect(cards(page, "done")).to_have_count(1)
     assert names(page) == ["camera-picture.jpg"]

@@ -120,6 +120,22 @@ def test_two_hundred_pictures_are_answered_in_order_and_scroll_without_a_long_ta
     assert max(page.evaluate("window.long"), default=0) < 250
 
 
+def test_clearing_ends_a_drop_that_is_still_coming_in(gated_page: Page) -> None:
+    questions = collect_questions(gated_page)
+    gated_page.evaluate(
+        """async () => {
+          const { take, clear } = await import("/static/js/pictures.js");
+          const done = take(Array.from({ length: 100 }, (_, n) => new File(["x"], `${n}.png`)));
+          clear();
+          await done;
+        }"""
+    )
+    expect(cards(gated_page)).to_have_count(0)
+    assert len(questions) < 20
+    choose(gated_page, CHELSEA)
+    expect(cards(gated_page, "done")).to_have_count(1)
+
+
 def test_stopped_pictures_stay_and_can_be_tried_again(
     gated_page: Page, gated: GatedClassifier
 ) -> None:

@@ -46,7 +46,7 @@ const RETRYABLE = [
 
 /** @param {Item} item @returns {string} What a card without an answer says. */
 function describeState({ state, sent, pause }) {
-  if (state === "working" && sent < 1) return t("card.sending", { percent: Math.floor(100 * sent) });
+  if (state === "working" && sent > 0 && sent < 1) return t("card.sending", { percent: Math.floor(100 * sent) });
   return t(STATUS[state] ?? "", { seconds: pause });
 }
 

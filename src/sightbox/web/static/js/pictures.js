@@ -18,6 +18,7 @@ import { waitForToken } from "./unlock.js";
 const AT_ONCE = 4;
 /** How often a busy box is asked before a person is. */
 const ATTEMPTS = 5;
+const CARDS_AT_ONCE = 20;
 /** A larger drop is announced once, when all its pictures are answered. */
 const TOLD_SINGLY = 5;
 
@@ -39,8 +40,10 @@ function setState(entry, state) {
 
 /** @param {Entry} entry @param {number} sent */
 function setSent(entry, sent) {
+  // A quick upload goes from nothing to all: that needs no words on the way.
+  const shown = entry.sent < 1 && (sent < 1 || entry.sent > 0);
   entry.sent = sent;
-  if (entry.state === "working") entry.card.show();
+  if (shown && entry.state === "working") entry.card.show();
 }
 
 /** @param {Entry} entry @param {ApiError} error @param {number} attempt From 1. */
@@ -174,18 +177,38 @@ export function onPictures(listener) {
   changed = listener;
 }
 
-/** @param {File[]} files Recognised in their order, and shown above those that came before. */
-export function take(files) {
-  const fresh = files.map((file) => createEntry(file, files.length > TOLD_SINGLY));
-  byId("cards").prepend(...fresh.map((entry) => entry.card.root));
-  entries = [...fresh, ...entries];
+/** @param {Entry[]} fresh @param {Comment} mark The cards come before it. */
+function insert(fresh, mark) {
+  const next = mark.nextElementSibling;
+  const place = next ? entries.findIndex(({ card }) => card.root === next) : entries.length;
+  entries.splice(place, 0, ...fresh);
+  mark.before(...fresh.map(({ card }) => card.root));
   for (const entry of fresh) enqueue(() => recognise(entry));
-  changed();
+}
+
+/**
+ * Show pictures above those that came before, and recognise them in their order. They come a few at
+ * a time, so that the page stays awake.
+ * @param {File[]} files
+ */
+export async function take(files) {
+  const mark = document.createComment("");
+  byId("cards").prepend(mark);
+  for (let first = 0; first < files.length; first += CARDS_AT_ONCE) {
+    if (first) await pauseFor(0);
+    // All was cleared meanwhile.
+    if (!mark.isConnected) return;
+    const some = files.slice(first, first + CARDS_AT_ONCE);
+    insert(some.map((file) => createEntry(file, files.length > TOLD_SINGLY)), mark);
+    changed();
+  }
+  mark.remove();
 }
 
 export function clear() {
   entries.forEach(discard);
   entries = [];
+  byId("cards").replaceChildren();
   changed();
 }
 
