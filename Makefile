@@ -32,7 +32,7 @@ format: $(VENV)/.dev ## Mend style and format.
 types: $(VENV)/.dev ## Check the types.
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev ## Make the generated pages of docs/ anew.
+docs: $(VENV)/.dev ## Make the generated pages of docs/ and the manifest anew.
 	$(BIN)/python docs/generate.py
 
 screenshots: $(VENV)/.dev ## Take the pictures of the page in docs/ anew.

@@ -1,4 +1,4 @@
-"""The wheel, built and installed into an empty environment outside the repository."""
+"""The wheel and the offline kit, installed into empty environments outside the repository."""
 
 import json
 import os
@@ -21,6 +21,10 @@ pytestmark = pytest.mark.package
 
 LARGEST_INSTALL = 450_000_000
 """What the installation without torch may add to an empty environment, in bytes."""
+
+
+LARGEST_KIT = 400_000_000
+"""What an offline kit may have, in bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,87 @@ def test_installed_wheel_classifies_a_photo(built: Path, photos: Path, tmp_path:
     assert answer["model"]["name"] == "efficientnet-lite0"
     size = _size(built / "build" / "runtime")
     assert size <= LARGEST_INSTALL, f"{size:,} bytes"
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+    """An offline kit, with the wheels of pip's cache or of the index."""
+    path = tmp_path_factory.mktemp("kit") / "sightbox.tar"
+    command: list[str | Path] = [sys.executable, "-m", "sightbox", "kit", path]
+    subprocess.run(command, check=True, env=os.environ | {"SIGHTBOX_HOME": str(home)})
+    return path
+
+
+@pytest.fixture
+def carried(kit: Path, tmp_path: Path) -> Path:
+    """The kit as it lies on the other machine, unpacked."""
+    with tarfile.open(kit) as tar:
+        tar.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def _without_network() -> list[str]:
+    """Returns the command that runs another one in an empty network, where that is allowed."""
+    isolated = ["unshare", "--net", "--map-root-user"]
+    if not shutil.which("unshare"):
+        return []
+    done = subprocess.run([*isolated, "true"], capture_output=True, check=False)
+    return [] if done.returncode else isolated
+
+
+def _install(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the kit's installer, with an index that nobody can reach."""
+    here = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
+    return subprocess.run(
+        [*_without_network(), "sh", "install.sh", "box"],
+        cwd=folder,
+        env=here
+        | {
+            "PIP_INDEX_URL": "http://127.0.0.1:9/",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PYTHON": sys.executable,
+            "SIGHTBOX_HOME": str(folder / "home"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_kit_installs_verifies_and_answers_without_a_network(
+    kit: Path, carried: Path, photos: Path
+) -> None:
+    size = kit.stat().st_size
+    assert size <= LARGEST_KIT, f"{size:,} bytes"
+    done = _install(carried)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "checks passed." in done.stdout
+    there: list[str | Path] = [*_without_network(), carried / "box" / "bin" / "sightbox"]
+    environment = os.environ | {"SIGHTBOX_HOME": str(carried / "home"), "PYTHONPATH": ""}
+    command = [*there, "classify", photos / "chelsea.png", "--json"]
+    answered = subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert "cat" in json.loads(answered.stdout)["results"][0]["predictions"][0]["label"]["en"]
+    (labels,) = carried.glob("box/lib/*/site-packages/sightbox/data/labels/imagenet-1k/en.json")
+    labels.write_text(labels.read_text("utf-8").replace('"tabby"', '"tabbi"'), "utf-8")
+    verified = subprocess.run(
+        [*there, "verify"], check=False, capture_output=True, text=True, env=environment
+    )
+    assert verified.returncode == 1
+    assert 'was changed: line 283 is "n02123045": "tabbi"' in verified.stdout
+    assert "en.json\t\twas changed: its digest is not that of RECORD" in verified.stdout
+
+
+def test_tampered_wheel_of_a_kit_is_named_and_nothing_is_installed(carried: Path) -> None:
+    (wheel,) = carried.glob("wheels/onnxruntime-*.whl")
+    content = bytearray(wheel.read_bytes())
+    content[len(content) // 2] ^= 1
+    wheel.write_bytes(content)
+    done = _install(carried)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"sightbox kit: wheels/{wheel.name} was changed: its sha256 is not that of the manifest\n"
+    )
+    assert not (carried / "box").exists()
 
 
 def test_bill_of_materials_names_what_the_wheel_brings(built: Path, dist: Path) -> None:

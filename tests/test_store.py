@@ -22,8 +22,10 @@ from sightbox.errors import (
     ModelError,
     ModelNotFoundError,
 )
-from sightbox.model import CARD, GRAPH, WEIGHTS, Card, seal, write_model
+from sightbox.model import CARD, GRAPH, SEAL, WEIGHTS, Card, seal, write_model
 from sightbox.store import Check, Store
+
+SOUND = [Check(CARD, None), Check(GRAPH, None), Check(WEIGHTS, None)]
 
 PREPARE = """
 import pathlib, sys
@@ -60,8 +62,13 @@ def test_opening_the_default_prepares_it(tmp_path: Path) -> None:
     model = store.open()
     assert (model.card.name, model.card.classes) == (EMBEDDED, 1000)
     assert store.names() == [EMBEDDED]
-    assert store.verify(EMBEDDED) == [Check(GRAPH, None), Check(WEIGHTS, None)]
-    assert sorted(p.name for p in (store.models / EMBEDDED).iterdir()) == [CARD, GRAPH, WEIGHTS]
+    assert store.verify(EMBEDDED) == SOUND
+    assert sorted(p.name for p in (store.models / EMBEDDED).iterdir()) == [
+        CARD,
+        SEAL,
+        GRAPH,
+        WEIGHTS,
+    ]
 
 
 def test_prepared_model_is_not_made_again(store: Store) -> None:
@@ -84,7 +91,20 @@ def test_model_without_a_sound_card_is_named_and_made_again(store: Store, damage
     with pytest.raises(ModelError, match="sightbox models remove efficientnet-lite0"):
         store.open(EMBEDDED)
     store.prepare_embedded()
-    assert store.verify(EMBEDDED) == [Check(GRAPH, None), Check(WEIGHTS, None)]
+    assert store.verify(EMBEDDED) == SOUND
+
+
+def test_changed_card_is_named(store: Store) -> None:
+    card = store.models / EMBEDDED / CARD
+    card.write_text(card.read_text().replace('"crop": 224', '"crop": 225'))
+    (check,) = store.verify(EMBEDDED)
+    assert check.file == CARD
+    assert "model.json of model efficientnet-lite0 was changed" in str(check.problem)
+
+
+def test_model_written_without_a_seal_is_sound(store: Store) -> None:
+    (store.models / EMBEDDED / SEAL).unlink()
+    assert store.verify(EMBEDDED) == SOUND
 
 
 def test_what_is_no_model_is_not_listed(store: Store) -> None:
@@ -108,12 +128,12 @@ def test_damaged_model_is_named_and_made_again_by_preparing(store: Store) -> Non
     with pytest.raises(ModelError, match="was changed"):
         Classifier(home=store.home)
     store.prepare_embedded()
-    assert store.verify(EMBEDDED) == [Check(GRAPH, None), Check(WEIGHTS, None)]
+    assert store.verify(EMBEDDED) == SOUND
 
 
 def test_missing_file_is_named(store: Store) -> None:
     (store.models / EMBEDDED / WEIGHTS).unlink()
-    assert "cannot be read: No such file" in str(store.verify(EMBEDDED)[1].problem)
+    assert "cannot be read: No such file" in str(store.verify(EMBEDDED)[2].problem)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def write_archive(model: Model, target: Path) -> None:
     try:
         # Weights do not compress; and what is stored cannot be a bomb when it is read.
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(CARD, model.card.to_json())
-            archive.writestr(WEIGHTS, model.read(WEIGHTS))
+            for name, content in ((CARD, model.card.to_json()), (WEIGHTS, model.read(WEIGHTS))):
+                # Without a time of its own, so that the same model gives the same bytes.
+                archive.writestr(zipfile.ZipInfo(name), content)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

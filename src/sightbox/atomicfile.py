@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -13,10 +16,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: The folder is not there, full, or not writable. Nothing is left behind then.
     """
+    with open_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Gives a file to write to, which takes its name at the end, as `write_atomically` does.
+
+    Raises:
+        OSError: See there.
+    """
     descriptor, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ weights -> arrays    `CheckpointError`                            422     1
 arrays -> model      `ModelError`, `ModelNotFoundError`           500     1
 model -> memory      `ModelTooLargeError`, `ModelsBusyError`      507/3   1
 network -> weights   `DownloadError`                              502     1
+box -> other box     `KitError`                                   500     1
 batch -> logits      `BackendError`, `BackendNotAvailableError`   500     1
 waiting for a turn   `QueueFullError`, `DeadlineError`            503/4   1
 closing down         `ClosedError`                                503     1
@@ -165,6 +166,13 @@ class DownloadError(SightboxError):
     code = "download_failed"
     title = "The download failed"
     status = 502
+
+
+class KitError(SightboxError):
+    """An offline kit cannot be made here, or a file is no kit."""
+
+    code = "bad_kit"
+    title = "The offline kit cannot be used"
 
 
 class BackendError(SightboxError):

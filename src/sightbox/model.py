@@ -1,7 +1,8 @@
 """A model folder: its card, its files, and how it is written and checked.
 
-The folder holds ``model.json`` (the card), ``weights.safetensors`` and ``model.onnx``. It is
-written under a temporary name and renamed when it is whole, so nobody ever sees half a model.
+The folder holds ``model.json`` (the card) with its sha256, ``weights.safetensors`` and
+``model.onnx``. It is written under a temporary name and renamed when it is whole, so nobody ever
+sees half a model.
 """
 
 import hashlib
@@ -22,6 +23,9 @@ from sightbox.preprocessing import Recipe
 CARD = "model.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
+
+SEAL = "model.json.sha256"
+"""The card's own sha256, as sha256sum(1) writes and checks it."""
 
 EXACT = "fp32"
 """The variant whose answers are the network's own."""
@@ -263,6 +267,26 @@ def open_model(folder: Path) -> Model:
     return Model(card, folder, {})
 
 
+def check_seal(folder: Path) -> None:
+    """Compares the card in `folder` with its own sha256, which a folder may lack.
+
+    Raises:
+        ModelError: The card was changed after it was written, or cannot be read.
+    """
+    try:
+        card = (folder / CARD).read_bytes()
+        expected = (folder / SEAL).read_bytes().split()[:1]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    if expected != [hashlib.sha256(card).hexdigest().encode()]:
+        raise ModelError(
+            f"The file {CARD} of model {folder.name} was changed: {SEAL} has another sha256.",
+            _anew(folder.name),
+        )
+
+
 def seal(card: Card, contents: Mapping[str, bytes]) -> Model:
     """Returns a model in memory whose card carries the sha256 of each file."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -283,7 +307,9 @@ def write_model(model: Model, models: Path) -> Model:
     try:
         for name, content in model.contents.items():
             _write_durably(scratch / name, content)
-        _write_durably(scratch / CARD, model.card.to_json().encode())
+        card = model.card.to_json().encode()
+        _write_durably(scratch / CARD, card)
+        _write_durably(scratch / SEAL, f"{hashlib.sha256(card).hexdigest()}  {CARD}\n".encode())
         _swap(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

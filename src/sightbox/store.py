@@ -38,6 +38,7 @@ from sightbox.model import (
     Card,
     Model,
     check_name,
+    check_seal,
     graph_file,
     is_name,
     open_model,
@@ -290,7 +291,7 @@ class Store:
             raise _cannot_write(folder, error) from error
 
     def verify(self, name: str) -> list[Check]:
-        """Compares every file of a model with the sha256 in its card.
+        """Compares every file of a model with the sha256 in its card, and the card with its own.
 
         Raises:
             ModelNotFoundError: It is not here.
@@ -300,9 +301,10 @@ class Store:
             raise ModelNotFoundError(f"There is no model {name!r} to verify.")
         try:
             model = open_model(folder)
+            check_seal(folder)
         except ModelError as error:
             return [Check(CARD, error.detail)]
-        checks = []
+        checks = [Check(CARD, None)]
         for file in sorted(model.card.files):
             try:
                 model.read(file)

@@ -12,6 +12,7 @@ import typer
 import sightbox
 from sightbox.cli.interrupts import instant_interrupts
 from sightbox.cli.model_commands import models
+from sightbox.cli.offline_commands import kit, verify
 from sightbox.errors import RequestError
 
 app = typer.Typer(
@@ -323,3 +324,7 @@ def info(
         from sightbox.cli import info as command  # noqa: PLC0415
 
     command.run(as_json=json)
+
+
+app.command()(verify)
+app.command()(kit)

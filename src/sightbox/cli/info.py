@@ -23,7 +23,7 @@ def run(*, as_json: bool) -> None:
     store = Store(settings.home)
     name = settings.model or store.default_name()
     model = store.find(name)
-    found = _collect(store) | {
+    found = collect(store) | {
         "default model": name,
         "tuned": "no" if model is None else advice(model) or "yes",
     }
@@ -39,7 +39,8 @@ def run(*, as_json: bool) -> None:
         print_rows(screen, table(tuning, settings.least_agreement), HEADINGS)
 
 
-def _collect(store: Store) -> Json:
+def collect(store: Store) -> Json:
+    """Returns what is installed and what this machine is, by name."""
     return {
         "sightbox": sightbox.__version__,
         "python": platform.python_version(),
