@@ -66,6 +66,7 @@ LAYERS = {
         "verification",
         "wheels",
         "kit",
+        "benchmark",
         "residents",
         "evaluation",
         "journal",
@@ -84,7 +85,7 @@ ONLY_IN = {
     "flask": ("web/",),
     "werkzeug": ("web/",),
     "waitress": ("web/",),
-    "jinja2": ("evaluation_page.py",),
+    "jinja2": ("evaluation_page.py", "benchmark/page.py", "benchmark/history.py"),
     "grpc": ("web/grpc_service.py", "web/grpc_client.py"),
     "google": (
         "graphs/stages.py",

@@ -44,6 +44,8 @@ def folder(tmp_path: Path, photos: Path, home: Path, monkeypatch: pytest.MonkeyP
     return tmp_path
 
 
+# `tune` and `bench` measure: they take a minute each where nothing else runs.
+@pytest.mark.timeout(900)
 def test_commands_work_as_written_one_after_the_other(folder: Path, classifier: Classifier) -> None:
     with serving(classifier) as url:
         for command in _commands(README):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import sightbox
+from sightbox.cli.bench_commands import bench
 from sightbox.cli.interrupts import instant_interrupts
 from sightbox.cli.model_commands import models
 from sightbox.cli.offline_commands import kit, verify
@@ -28,6 +29,7 @@ EXACT = "fp32"
 """As in `sightbox.model`, which is not worth loading for ``--help``."""
 
 app.add_typer(models, name="models", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 
 
 ModelOption = Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)]

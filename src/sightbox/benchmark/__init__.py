@@ -1,0 +1,1 @@
+"""How fast Sightbox is on this machine: measured, checked, reported, compared."""
