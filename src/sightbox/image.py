@@ -37,6 +37,9 @@ from sightbox.upright import (
 MAX_SIDE = 65_535
 #: Calls to ``read`` for one picture. A photo takes tens, a PNG of 32 MB in 8 kB blocks 12,000.
 MAX_READS = 200_000
+#: Such calls in a row for what is no pixels. Pillow keeps objects of each piece: of 200,000 calls
+#: 10 MB, which Python gives back by the MB, and only where nothing that lives longer came between.
+MAX_METADATA_READS = 20_000
 #: Scans in a progressive JPEG. Encoders write 3 to 20; each one passes over the whole picture.
 MAX_SCANS = 100
 #: EXIF blocks or colour profiles; a picture needs one.
@@ -181,12 +184,21 @@ class _Source(io.BytesIO):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self._reads = self._repeats = 0
+        self._most = MAX_METADATA_READS
+
+    def expect_pixels(self) -> None:
+        """Allows what the pixels may take from here on."""
+        self._most = MAX_READS
+
+    def expect_metadata(self) -> None:
+        """Allows no more than metadata may take from here on."""
+        self._most = self._reads + MAX_METADATA_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         piece = super().read(size)
         self._reads += 1
         self._repeats += piece[:6] == b"Exif\0\0" or piece[4:8] == b"iCCP"
-        if self._reads > MAX_READS or self._repeats > MAX_REPEATS:
+        if self._reads > self._most or self._repeats > MAX_REPEATS:
             raise ImageError("The picture is a flood of tiny or repeated pieces.", _SAVE_AGAIN)
         return piece
 
@@ -196,6 +208,16 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
 
     def _read_dpi_from_exif(self) -> None:
         """Does nothing: Pillow's search for a print resolution takes time and may warn."""
+
+
+class _Png(PngImagePlugin.PngImageFile):
+    """The reader of a PNG, in which metadata may come behind the pixels too."""
+
+    def load_end(self) -> None:
+        """Reads what is there."""
+        if isinstance(self.fp, _Source):
+            self.fp.expect_metadata()
+        super().load_end()
 
 
 class _Gif(GifImagePlugin.GifImageFile):
@@ -213,7 +235,7 @@ class _Gif(GifImagePlugin.GifImageFile):
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": _Jpeg,
-    "PNG": PngImagePlugin.PngImageFile,
+    "PNG": _Png,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": _Gif,
@@ -234,6 +256,7 @@ def _open(data: bytes, kind: str, limits: ImageLimits) -> ImageFile.ImageFile:
     run_length = image.tile and image.tile[0].codec_name == "bmp_rle"
     if run_length and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageError("The BMP picture is large and run-length encoded.", _SAVE_AGAIN)
+    source.expect_pixels()
     return image
 
 

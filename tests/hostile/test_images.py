@@ -5,6 +5,7 @@ The builders are in `pictures.py`; each writes the fewest bytes that would cost 
 
 import io
 import random
+import sys
 import zlib
 from collections.abc import Callable
 
@@ -76,7 +77,10 @@ def test_gif_reader_fills_no_second_canvas() -> None:
     assert subject._Gif(io.BytesIO(gif(100, 100, flags=0b1000))).dispose is None
 
 
-MANY = subject.MAX_READS
+MANY = subject.MAX_METADATA_READS
+READS_OF_A_CHUNK = 3
+"""Its length and name, its data, and its checksum."""
+
 ICC = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1000)))
 
 
@@ -91,13 +95,17 @@ ICC = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1000)))
         jpeg_with(b"\xff\xe0\0\2" * MANY),
         jpeg_with(segments(0xE0, b""), bytes(MANY)),
         png_with(chunk(b"aaAa", b"") * MANY),
+        saved(noise(), "PNG")[:-12] + chunk(b"aaAa", b"") * MANY,
         gif_with(b"!\xfe" + b"\1a" * MANY + b"\0"),
     ],
-    ids=["exif", "profiles", "segments", "junk", "chunks", "comments"],
+    ids=["exif", "profiles", "segments", "junk", "chunks", "chunks behind pixels", "comments"],
 )
 def test_flood_is_bad_image(data: bytes) -> None:
+    before = sys.getallocatedblocks()
     with pytest.raises(ImageError, match="flood of tiny or repeated pieces"):
         decode_image(data)
+    # The error has not been collected, and knows all that was read until then.
+    assert sys.getallocatedblocks() - before < MANY
 
 
 @pytest.mark.parametrize(
@@ -107,9 +115,13 @@ def test_flood_is_bad_image(data: bytes) -> None:
         jpeg_with(segments(0xE2, *[bytes(65_000)] * 255)),
         png_with(*[ICC] * 64),
         png_with(*[chunk(b"tEXt", b"key\0value")] * 1000),
+        png_with(*[chunk(b"aaAa", b"")] * (MANY // READS_OF_A_CHUNK - 20)),
+        saved(noise(), "PNG")[:-12]
+        + chunk(b"aaAa", b"") * (MANY // READS_OF_A_CHUNK - 20)
+        + chunk(b"IEND", b""),
         gif_with(b"!\xfe" + b"\1a" * 1000 + b"\0"),
     ],
-    ids=["exif", "segments", "profiles", "texts", "comments"],
+    ids=["exif", "segments", "profiles", "texts", "chunks", "chunks behind pixels", "comments"],
 )
 def test_much_metadata_is_no_flood(data: bytes) -> None:
     assert decode_image(data).width == 13
