@@ -13,8 +13,8 @@ from sightbox.graphs import ARCHITECTURES
 from sightbox.graphs.stages import stages_of
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
-from sightbox.web.lesson import DRAWINGS, TEXTS
-from sightbox.web.pages import CATALOGUES, LANGUAGES, load_catalogue
+from sightbox.web.lesson import TEXTS
+from sightbox.web.pages import CATALOGUES, LANGUAGES, SAMPLES, load_catalogue
 
 PAGE = "/how-it-works"
 STATIC = CATALOGUES.parent
@@ -101,7 +101,7 @@ def test_each_key_in_use_exists_and_each_key_is_used() -> None:
     used = set(re.findall(r"""\bt\(['"]([\w.]+\w)['"]\)""", template))
     used |= set(re.findall(r'data-i18n(?:-label)?="([\w.]+)"', template))
     used |= set(re.findall(r'"((?:lesson|step|drop|paste)\.[\w.]*\w)"', scripts))
-    used |= {f"lesson.sample.{name}" for name in DRAWINGS}
+    used |= {f"sample.{name}" for name in SAMPLES}
     used |= {f"lesson.{column}" for column in ("class", "logit", "power", "share")}
     used |= {f"lesson.{kind}.chart" for kind in ("features", "logits")}
     used |= {f"lesson.photo.{one}" for one in ("decoded", "stored", "turned", "resized")}

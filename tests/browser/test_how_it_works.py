@@ -19,8 +19,8 @@ from sightbox.classifier import Classifier
 from sightbox.graphs import Input, build_graph
 from sightbox.model import GRAPH, WEIGHTS, seal, write_model
 from sightbox.safetensors import save_safetensors
-from sightbox.web.lesson import DRAWINGS, TEXTS
-from sightbox.web.pages import load_catalogue
+from sightbox.web.lesson import TEXTS
+from sightbox.web.pages import SAMPLES, load_catalogue
 
 pytestmark = pytest.mark.browser
 
@@ -135,12 +135,12 @@ def test_times_add_up_and_turning_has_none_of_its_own(lesson: Page) -> None:
     assert float(told[1].replace(",", "")) == pytest.approx(sum(measured), abs=1)
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS)
+@pytest.mark.parametrize("drawing", SAMPLES)
 def test_drawing_is_named_right(lesson: Page, drawing: str) -> None:
-    lesson.locator(f"[data-drawing={drawing}]").click()
+    lesson.locator(f"[data-sample={drawing}]").click()
     expect(steps(lesson)).to_have_count(STEPS)
-    names = {"balloon": "balloon", "clock": "analog clock", "light": "traffic light"}
-    expect(lesson.locator("#answer")).to_contain_text(names[drawing])
+    name = "clock" if drawing == "clock" else drawing.replace("-", " ")
+    expect(lesson.locator("#answer")).to_contain_text(name)
     expect(steps(lesson).nth(1).locator(".shape")).to_have_text("[480, 640, 3]")
 
 
@@ -198,7 +198,7 @@ def test_steps_are_reached_by_keyboard_alone(lesson: Page) -> None:
     expect(lesson.locator("#drop")).to_be_focused()
     lesson.keyboard.press("Enter")
     expect(steps(lesson)).to_have_count(STEPS)
-    for _ in range(len(DRAWINGS) + 1):
+    for _ in range(len(SAMPLES) + 1):
         lesson.keyboard.press("Tab")
     expect(lesson.locator("#print")).to_be_focused()
     for _ in range(3):
@@ -240,7 +240,7 @@ def test_phone_scrolls_down_only(open_page: Callable[..., Page], server_url: str
 def test_page_prints_the_steps_and_not_its_buttons(lesson: Page) -> None:
     choose(lesson, CHELSEA)
     lesson.emulate_media(media="print")
-    for hidden in ("#drop", ".drawings", ".way", "#print", ".languages"):
+    for hidden in ("#drop", ".samples", ".way", "#print", ".languages"):
         expect(lesson.locator(hidden)).to_be_hidden()
     expect(steps(lesson).last).to_be_visible()
     assert lesson.pdf(format="A4").startswith(b"%PDF")
@@ -276,4 +276,4 @@ def test_without_javascript_the_page_says_where_to_go(
     page = open_page(f"{server_url}/how-it-works", java_script_enabled=False)
     expect(page.locator("noscript p")).to_contain_text(words("lesson.noscript"))
     expect(page.locator("#drop")).to_be_hidden()
-    expect(page.locator(".drawings")).to_be_hidden()
+    expect(page.locator(".samples")).to_be_hidden()

@@ -5,18 +5,15 @@ It has texts, scripts and a sheet of its own, so that the first page stays light
 
 from flask import Blueprint, Response
 
-from sightbox.web.pages import choose_language, render_page
+from sightbox.web.pages import SAMPLES, choose_language, render_page
 
 TEXTS = "lesson"
 """The folder of the page's own texts, beside those that it shares with the first page."""
 
-DRAWINGS = ("balloon", "clock", "light")
-"""Drawings of ours that the embedded network names right, for those who have no photo at hand."""
-
 SCRIPTS = ("ask", "charts", "intake", "steps")
 """The page's own modules besides the one that joins them."""
 
-SHARED_SCRIPTS = ("announce", "api", "i18n", "token", "unlock")
+SHARED_SCRIPTS = ("announce", "api", "i18n", "samples", "token", "unlock")
 """What it takes of the first page's."""
 
 lesson = Blueprint("lesson", __name__)
@@ -29,7 +26,7 @@ def how_it_works() -> Response:
         "how-it-works.html",
         choose_language(),
         TEXTS,
-        drawings=DRAWINGS,
+        samples=SAMPLES,
         scripts=[f"js/{name}.js" for name in SHARED_SCRIPTS]
         + [f"lesson/{name}.js" for name in SCRIPTS],
     )

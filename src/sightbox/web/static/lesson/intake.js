@@ -1,26 +1,9 @@
 /** Takes one picture in: dropped anywhere, chosen, pasted, or drawn beforehand. */
 
-/** Longer side of a drawing's pixels, as a photo of the web has it. */
-const WIDTH = 640;
+import { offerSamples } from "../js/samples.js";
 
 /** @param {boolean} over Whether a file is held over the window. */
 const showDrag = (over) => document.body.classList.toggle("dragging", over);
-
-/**
- * The box takes no SVG, so the browser makes pixels of it.
- * @param {HTMLImageElement} drawing
- * @param {string} name
- * @returns {Promise<File>}
- */
-async function rasterise(drawing, name) {
-  await drawing.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = WIDTH;
-  canvas.height = Math.round((WIDTH * drawing.naturalHeight) / drawing.naturalWidth);
-  canvas.getContext("2d")?.drawImage(drawing, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  return new File([blob], `${name}.png`, { type: "image/png" });
-}
 
 /** @param {(file: File) => void} take */
 function listenToButtons(take) {
@@ -32,11 +15,7 @@ function listenToButtons(take) {
     chooser.value = "";
     if (file) take(file);
   });
-  for (const button of document.querySelectorAll("[data-drawing]")) {
-    const drawing = /** @type {HTMLImageElement} */ (button.querySelector("img"));
-    const name = button.getAttribute("data-drawing") ?? "";
-    button.addEventListener("click", async () => take(await rasterise(drawing, name)));
-  }
+  offerSamples(([file]) => take(file));
 }
 
 /**
