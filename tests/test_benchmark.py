@@ -2,6 +2,8 @@
 
 import io
 import json
+import signal
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -13,9 +15,9 @@ from commandline import run
 from sightbox import Classifier
 from sightbox.backends.dummy import DummyBackend
 from sightbox.benchmark.measuring import SIZES
-from sightbox.benchmark.probe import STAGES, Way
+from sightbox.benchmark.probe import STAGES, Visit, Way
 from sightbox.benchmark.processes import STEPS, Process
-from sightbox.benchmark.statistics import _student, change, summary
+from sightbox.benchmark.statistics import _student, change, summary, without
 from sightbox.benchmark.tables import tables
 from sightbox.benchmark.timing import time_calls
 from sightbox.benchmark.ways import ways_here
@@ -75,6 +77,18 @@ def test_rounds_that_differ_widen_the_interval() -> None:
     assert mixed.median == apart.median
     assert apart.width > 1.3 * mixed.width
     assert change(samples.tolist(), samples.tolist()).ratio == 1
+
+
+def test_chaos_gives_figures_too() -> None:
+    """Three rounds that have nothing to do with each other, as on a starved machine."""
+    chaos = [[1.0, 900.0], [3000.0, 2.0], [1.0, 1e6]]
+    found = summary(chaos)
+    assert (found.low, found.high) == (1.0, max(1.0, found.high))
+    assert found.high <= 1e6
+    changed = change(chaos, chaos[::-1], 50)
+    assert 0 < changed.low <= 1 <= changed.high <= 1000 * changed.ratio * 1.001
+    assert not changed.slower
+    assert without(changed, changed).ratio == 1
 
 
 @pytest.mark.parametrize(
@@ -196,6 +210,37 @@ def test_child_that_does_not_start_says_why(shelf: Path, way: Way, problem: str)
     child.close()
     with pytest.raises(BackendError, match="not open"):
         child.memory()
+
+
+def test_warm_up_lasts_until_calls_take_as_long_as_before(shelf: Path) -> None:
+    machine = Machine(1, noise=0, drift=0)
+    slow = Simulated(shelf, machine)
+    asked: list[int] = []
+
+    class Cold(Simulated):
+        def whole(self, calls: int) -> Visit:
+            visit = slow.whole(calls)
+            asked.append(calls)
+            # The first four visits take less and less.
+            factor = max(1.0, 2.0 - 0.25 * len(asked))
+            return replace(visit, times=[factor * time for time in visit.times])
+
+    cold = Cold(shelf, machine)
+    slow.start()
+    found = measured(machine, cold)
+    slow.close()
+    assert len(asked) - BRIEF.rounds == 5
+    assert max(found.found[0].whole[0].times) < 5.1 * 1.5
+
+
+def test_child_goes_on_after_ctrl_c(shelf: Path) -> None:
+    """A terminal sends it to the parent and to all children; the parent alone decides."""
+    child = Process(NAME, str(shelf), Way("dummy"), list(mountain_files(1, 8)))
+    child.start()
+    assert child._child is not None
+    child._child.send_signal(signal.SIGINT)
+    assert child.memory().resident > 0
+    child.close()
 
 
 def test_child_that_dies_is_told(shelf: Path) -> None:

@@ -1,13 +1,14 @@
 """The forms of the report: page and Markdown."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from sightbox.benchmark.markdown import to_markdown
 from sightbox.benchmark.page import benchmark_page
 from sightbox.benchmark.probe import Way
-from sightbox.benchmark.report import Json
+from sightbox.benchmark.report import Json, read_report
 from simulated import Machine, Simulated, measured, reported, small_home
 
 
@@ -102,9 +103,19 @@ def test_marked_run_says_so_first(report: Json) -> None:
     page = benchmark_page(report | {"marks": [mark]})
     assert page.index("It was busy.") < page.index("ms a picture")
     assert 'class="marks"' not in benchmark_page(report)
+    document = to_markdown(report | {"marks": [mark]})
+    assert document.index("Not to be quoted") < document.index("###")
+    assert "Not to be quoted" not in to_markdown(report)
 
 
 def test_report_without_a_right_way_is_a_page_too(report: Json) -> None:
     nothing = report | {"rows": report["rows"][2:], "fastest": None, "chosen": "x"}
     assert "NVIDIA A100" in benchmark_page(nothing)
     assert "NVIDIA A100" in to_markdown(nothing)
+
+
+def test_report_in_the_documents_is_that_of_its_figures() -> None:
+    root = Path(__file__).parents[1]
+    kept = read_report(root / "benchmarks" / "results" / "bench.json")
+    page = (root / "docs" / "benchmarks.md").read_text("utf-8")
+    assert to_markdown(kept) in page, "run: make docs"

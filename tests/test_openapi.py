@@ -32,6 +32,7 @@ BODIES = {"/v1/classify": b"", "/v2/repository/index": b"", "/v2/models/{name}/i
 
 NEVER_ANSWERED = {
     "bad_checkpoint",
+    "bad_kit",
     "download_failed",
     "bad_setting",
     "token_needed",

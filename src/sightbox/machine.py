@@ -24,6 +24,8 @@ LARGE_BLOCK = 2 * 1024**2
 """Bytes of memory that go back to the system as soon as they are freed: a photo of 500 x 375 pixels
 takes 0.75 MB, and need not be asked for anew each time."""
 
+_LIBC = ctypes.CDLL(None) if os.name == "posix" else None
+
 BF16_SETS = frozenset({"avx512_bf16", "amx_bf16"})
 """Instruction sets that compute in bfloat16; without them runtimes do it in float32."""
 
@@ -70,7 +72,7 @@ def limit_arenas(arenas: int) -> None:
 
 
 def _libc(name: str) -> Callable[..., int] | None:
-    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
+    return getattr(_LIBC, name, None)
 
 
 def allow_open_files(wanted: int) -> int:

@@ -7,6 +7,7 @@ from them how long each took. Nothing heavy is imported before it has said that 
 import base64
 import json
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import IO, Any
@@ -16,6 +17,8 @@ Json = dict[str, Any]
 
 def main() -> None:
     """Opens what the first line tells, then times what the others ask for, until they end."""
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one by closing its input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a runtime prints must not come between the lines.
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -135,7 +135,7 @@ def _marks_of_way(found: Found, reference: Logits | None) -> Iterator[Mark]:
         yield Mark("unsteady")
     width = summary([visit.times for visit in found.whole]).width
     if width > WIDTH:
-        yield Mark("wide", f"{width:.0%}")
+        yield Mark("wide", _part(width))
 
 
 def _agrees(agreed: Agreement, *, exact: bool) -> bool:
@@ -163,6 +163,10 @@ def _disturbances(seen: Conditions, seconds: float) -> Iterator[Mark]:
 def _shortness(measured: Measurement, calls: int) -> Iterator[Mark]:
     width = summary(measured.yardstick).width
     if width > WIDTH:
-        yield Mark("drifting", f"{width:.0%}")
+        yield Mark("drifting", _part(width))
     if calls < FULL.rounds * FULL.calls:
         yield Mark("short", str(calls))
+
+
+def _part(width: float) -> str:
+    return f"{width:.0%}" if width <= 1 else "> 100%"

@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from sightbox.benchmark.report import Json
 from sightbox.benchmark.tables import Table, tables
 
+MARKED = {
+    "en": "Not to be quoted as it is: the last part says why.",
+    "zh": "请勿直接引用，原因见最后一部分。",
+}
+
 
 def to_markdown(report: Json, language: str = "en") -> str:
     """Returns the report as Markdown (GitHub's tables), without a heading of its own.
@@ -15,6 +20,8 @@ def to_markdown(report: Json, language: str = "en") -> str:
     """
     told = ", ".join(f"{name} {value}" for name, value in report["circumstances"].items())
     head = f"{report['date']}: {report['machine']['name']}, {report['machine']['system']}; {told}."
+    if report["marks"]:
+        head += f"\n\n**{MARKED[language]}**"
     parts = [head, *(_table(table, language) for table in tables(report))]
     return "\n\n".join(parts) + "\n"
 

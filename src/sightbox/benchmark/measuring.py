@@ -24,6 +24,9 @@ WARM = 0.05
 WARM_VISITS = 8
 """Visits after which it counts as warm anyway."""
 
+WARM_SHARE = 0.04
+"""Part of the time after which it does so, too."""
+
 LEAST_ROUNDS = 3
 """Rounds that are measured even if the time is over: fewer tell nothing about the noise."""
 
@@ -173,11 +176,22 @@ class _Run:
             for subject, found in self._alive("start"):
                 self._try(found, partial(_start, subject, found))
             for subject, found in self._alive("warm-up"):
-                self._try(found, partial(_warm_up, subject, self._effort.calls))
+                self._try(found, partial(self._warm_up, subject))
             self._singles(begun + self._effort.seconds / 2)
             self._batches(begun + self._effort.seconds)
         every = [found for _, found in self._pairs]
         return Measurement(every, self._yardstick, self._clock.wall() - begun)
+
+    def _warm_up(self, subject: Subject) -> None:
+        """Makes calls until they take as long as the ones before."""
+        end = self._clock.wall() + WARM_SHARE * self._effort.seconds
+        before = 0.0
+        for _ in range(WARM_VISITS):
+            now = median(subject.whole(self._effort.calls).times)
+            if abs(now - before) <= WARM * now or self._clock.wall() > end:
+                break
+            before = now
+        subject.engine(1, self._effort.calls)
 
     def _singles(self, end: float) -> None:
         for number in self._rounds(self._effort.rounds, end):
@@ -257,14 +271,3 @@ def _start(subject: Subject, found: Found) -> None:
 
 def _remember(subject: Subject, found: Found, name: str) -> None:
     setattr(found, name, subject.memory())
-
-
-def _warm_up(subject: Subject, calls: int) -> None:
-    """Makes calls until they take as long as the ones before."""
-    before = 0.0
-    for _ in range(WARM_VISITS):
-        now = median(subject.whole(calls).times)
-        if abs(now - before) <= WARM * now:
-            break
-        before = now
-    subject.engine(1, calls)

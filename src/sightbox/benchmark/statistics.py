@@ -21,6 +21,9 @@ LEAST_EFFECT = 0.05
 is laid out anew (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously
 wrong")."""
 
+FARTHEST = math.log(1000)
+"""Farthest that an interval of a logarithm reaches: a factor of 1000 says that nothing is known."""
+
 Rounds = Sequence[Sequence[float]]
 """Samples, one sequence for each round; all rounds have as many."""
 
@@ -36,8 +39,8 @@ class Summary:
         p90: The smallest sample that nine of ten do not exceed; no value in between is made up.
         p99: Likewise for 99 of 100.
         low: Lower end of the median's 95 % interval: Student's t, with the deviation that the
-            bootstrap finds.
-        high: Upper end.
+            bootstrap finds; not below the least sample.
+        high: Upper end, not above the largest sample.
     """
 
     count: int
@@ -83,7 +86,7 @@ def summary(rounds: Rounds) -> Summary:
     """Returns the figures of samples; there is at least one."""
     samples = np.sort(np.concatenate([np.asarray(each, np.float64) for each in rounds]))
     median = float(np.median(samples))
-    reach = _student((1 + CONFIDENCE) / 2, max(1, len(rounds) - 1)) * _deviation(rounds)
+    reach = _reach((1 + CONFIDENCE) / 2, len(rounds) - 1, _deviation(rounds))
     p90, p99 = np.quantile(samples, [0.9, 0.99], method="inverted_cdf")
     return Summary(
         len(samples),
@@ -91,8 +94,8 @@ def summary(rounds: Rounds) -> Summary:
         median,
         float(p90),
         float(p99),
-        median * math.exp(-reach),
-        median * math.exp(reach),
+        max(float(samples[0]), median * math.exp(-reach)),
+        min(float(samples[-1]), median * math.exp(reach)),
     )
 
 
@@ -110,9 +113,7 @@ def change(before: Rounds, after: Rounds, comparisons: int = 1) -> Change:
     """
     ratio = math.log(float(np.median(after)) / float(np.median(before)))
     spread = math.hypot(_deviation(before), _deviation(after))
-    reach = spread * _student(
-        1 - (1 - CONFIDENCE) / 2 / comparisons, max(1, len(before) + len(after) - 2)
-    )
+    reach = _reach(1 - (1 - CONFIDENCE) / 2 / comparisons, len(before) + len(after) - 2, spread)
     return Change(math.exp(ratio), math.exp(ratio - reach), math.exp(ratio + reach))
 
 
@@ -120,8 +121,13 @@ def without(found: Change, yardstick: Change) -> Change:
     """Returns a change as it is beside that of the yardstick, which stands for the machine."""
     ratio = math.log(found.ratio / yardstick.ratio)
     reaches = (math.log(each.high / each.ratio) for each in (found, yardstick))
-    reach = math.hypot(*reaches)
+    reach = min(FARTHEST, math.hypot(*reaches))
     return Change(math.exp(ratio), math.exp(ratio - reach), math.exp(ratio + reach))
+
+
+def _reach(part: float, freedom: int, deviation: float) -> float:
+    """Returns how far an interval reaches to either side."""
+    return min(FARTHEST, _student(part, max(1, freedom)) * deviation)
 
 
 def _student(part: float, freedom: int) -> float:
