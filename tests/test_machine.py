@@ -179,7 +179,7 @@ bytes(b"x" * 30_000_000)
 before = held()
 between = []
 for _ in range(20):
-    block = b"x" * 3_000_000
+    block = b"x" * 10_000_000
     between.append((block, b"x" * 100_000))
 between = [small for _, small in between]
 del block

@@ -20,9 +20,10 @@ STATM = Path("/proc/self/statm")
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 
-LARGE_BLOCK = 2 * 1024**2
-"""Bytes of memory that go back to the system as soon as they are freed: a photo of 500 x 375 pixels
-takes 0.75 MB, and need not be asked for anew each time."""
+LARGE_BLOCK = 8 * 1024**2
+"""Bytes of memory that go back to the system as soon as they are freed. Photos of 500 x 375 pixels
+take 0.75 MB, a batch of eight for the network 4.8 MB; with 2 MB here, asking for it anew took 4 %
+of a server's time."""
 
 _LIBC = ctypes.CDLL(None) if os.name == "posix" else None
 
