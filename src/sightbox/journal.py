@@ -34,7 +34,7 @@ class Journal:
             self._file.seek(0)
             first = self._file.readline()
             if not first:
-                self._write(dict(head))
+                self.add(dict(head))
             elif json.loads(first) != head:
                 self._file.close()
                 raise RequestError(
@@ -62,7 +62,8 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Writes an entry; from then on it is there whatever happens to this process."""
-        self._write(entry)
+        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -74,10 +75,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-
-    def _write(self, entry: Entry) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
 
     def _cut_half_line(self) -> None:
         size = self._file.seek(0, 2)
