@@ -87,6 +87,12 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cat(photos: Path) -> bytes:
+    """A photo of a cat, as a file."""
+    return (photos / "chelsea.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
 def shared_photos() -> Path:
     """The folder with 200 labelled photos; skips where it is absent."""
     folder = SHARED / "photos"

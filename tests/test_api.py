@@ -25,12 +25,6 @@ def url(home: Path) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("photo", "expected"),
     [

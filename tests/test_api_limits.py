@@ -45,12 +45,6 @@ def url(home: Path) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def test_body_limit_has_a_sharp_edge(dummy: Classifier) -> None:
     with serving(dummy, max_body_mb=1) as url:
         fits = ask(url, "/v1/classify", b"x" * 1_000_000)

@@ -23,12 +23,6 @@ REQUESTS = 100
 CYCLES = 50
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), SystemExit(), MemoryError()])
 def test_failing_engine_is_told_and_comes_back(
     home: Path, cat: bytes, failure: BaseException

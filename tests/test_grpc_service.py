@@ -70,12 +70,6 @@ def served(home: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
-@pytest.fixture(scope="module")
 def pixels(served: Served, photos: Path) -> Pixels:
     """Two photos as a model reads them, uint8 [2, H, W, 3]."""
     names = ("chelsea.png", "coffee.png")

@@ -28,12 +28,6 @@ def url(home: Path) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def test_every_answer_carries_the_guarding_headers(url: str, cat: bytes) -> None:
     answers = [ask(url, "/"), ask(url, "/nope"), ask(url, "/v1/classify", cat)]
     for _, headers, _ in answers:

@@ -28,12 +28,6 @@ def url(home: Path) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def send(url: str, message: object, **headers: str) -> Answer:
     """Sends JSON, and says so."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()

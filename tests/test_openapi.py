@@ -54,12 +54,6 @@ def document(url: str) -> Json:
     return found
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def test_document_is_openapi_31(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     OPENAPI_31_VALIDATOR.validate(document)

@@ -36,12 +36,6 @@ def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
         yield server.url, residents
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def document_of(url: str) -> Json:
     """Returns the document of a server."""
     found: Json = ask(url, "/openapi.json")[2]

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +14,6 @@ from sightbox.web.app import create_app
 from sightbox.web.server import Server
 
 PROBES = ("/livez", "/healthz", "/ping", "/v2/health/live", "/readyz", "/v2/health/ready")
-
-
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ def url(home: Path) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def data_url(picture: bytes) -> str:
     """Returns a picture as PhotoPrism sends it."""
     return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"

@@ -61,12 +61,6 @@ def three(shelf: Path) -> Iterator[Served]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def test_request_names_its_model(three: Served, cat: bytes) -> None:
     for name in ("north", "east", "south", "first"):
         answer = ask(three.url, f"/v1/classify?model={name}&top_k=99", cat)[2]

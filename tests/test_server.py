@@ -51,12 +51,6 @@ def running(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
             process.kill()
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def test_serve_prints_its_address_answers_and_stops_on_sigterm(cat: bytes) -> None:
     with running() as (process, url):
         assert ask(url, "/readyz")[0] == 200

@@ -31,12 +31,6 @@ def url(served: tuple[str, Classifier]) -> str:
     return served[0]
 
 
-@pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
 def assert_error(answer: Answer, status: int, kind: str, told: str) -> None:
     """Checks that an answer is an error as TorchServe spells it."""
     found, headers, body = answer

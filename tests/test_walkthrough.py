@@ -90,12 +90,6 @@ def embedded(home: Path) -> Model:
 
 
 @pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
-@pytest.fixture(scope="module")
 def walked(embedded: Model, cat: bytes) -> Walkthrough:
     """The cat's way through the embedded model."""
     return Walker().walk(cat, embedded, embedded.card.load_labels())

@@ -34,12 +34,6 @@ def url(classifier: Classifier, home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def cat(photos: Path) -> bytes:
-    """A photo of a cat, as a file."""
-    return (photos / "chelsea.png").read_bytes()
-
-
-@pytest.fixture(scope="module")
 def told(url: str, cat: bytes) -> dict[str, Any]:
     """The answer for the cat."""
     status, _, answer = ask(url, PATH, cat)
