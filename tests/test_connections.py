@@ -5,9 +5,11 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import SupportsIndex
 
 import pytest
 
@@ -18,6 +20,7 @@ from sightbox.settings import load_settings
 from sightbox.web.accepting import REFUSALS
 from sightbox.web.app import create_app
 from sightbox.web.connections import Channel
+from sightbox.web.receiving import Request
 from sightbox.web.server import Server
 
 POST = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
@@ -327,3 +330,42 @@ def test_limit_of_open_files_is_raised_or_told(soft: int, hard: int, told: str) 
     assert process.returncode == 0
     assert told in errors
     assert bool(errors) == bool(told)
+
+
+class Interrupted(list[Request]):
+    """The requests of a connection: the next one comes just when one has been taken off."""
+
+    def __init__(self, channel: Channel, following: Request) -> None:
+        super().__init__()
+        self._coming = threading.Thread(target=channel._begin, args=[following])
+
+    def pop(self, place: SupportsIndex = -1) -> Request:
+        taken = super().pop(place)
+        if self._coming.ident is None:
+            self._coming.start()
+            # It must wait until this thread has seen that nothing else is there.
+            self._coming.join(0.1)
+        return taken
+
+
+def test_request_that_comes_while_one_is_put_away_is_answered_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Channel] = []
+    begin = server._waitress.add_task
+
+    def count(channel: Channel) -> None:
+        begun.append(channel)
+        begin(channel)
+
+    monkeypatch.setattr(server._waitress, "add_task", count)
+    with connect(server.url) as client:
+        channel = channel_of(server, client)
+        following = channel.parser_class(channel.adj)
+        following.received(LABELS)
+        channel.requests = Interrupted(channel, following)
+        client.sendall(LABELS)
+        assert [hear(client)[0] for _ in range(2)] == [200, 200]
+        client.sendall(LIVEZ)
+        assert hear(client)[2] == {"status": "alive"}
+    assert len(begun) == 2

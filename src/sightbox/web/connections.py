@@ -295,7 +295,10 @@ class Channel(HTTPChannel):
 
     def _begin(self, request: Request) -> None:
         """Has a request answered: a refusal and a sign of life at once, by this thread."""
-        self.requests.append(request)
+        # Waitress takes the one before off the list and then looks whether another one waits, which
+        # it would have answered too: twice at the same time, if this came in between.
+        with self.requests_lock:
+            self.requests.append(request)
         if request.error is not None or request.path in LIVE_PATHS:
             self.service()
         elif request.path in READY_PATHS:
