@@ -8,7 +8,6 @@ import pytest
 
 from serving import Clock, ask, assert_problem, connect, hear, running
 from sightbox.classifier import Classifier
-from sightbox.machine import usable_cores
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
 from sightbox.web.server import Server
@@ -25,7 +24,7 @@ def clock() -> Clock:
 def go_on(dummy: Classifier) -> Iterator[threading.Event]:
     """Keeps every picture from being decoded until it is set."""
     event, turns = threading.Event(), ExitStack()
-    for _ in range(usable_cores()):
+    for _ in range(dummy.decoder.budget.pictures):
         turns.enter_context(dummy.decoder.budget.turn())
 
     def release() -> None:
@@ -54,7 +53,7 @@ def full(
         threads = [threading.Thread(target=post) for _ in range(3)]
         for thread in threads:
             thread.start()
-        while made._waitress.waiting < 2:
+        while made._waitress.waiting < 2 or not dummy.decoder.budget.waiting:
             pass
         try:
             yield made, statuses

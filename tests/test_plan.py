@@ -14,13 +14,23 @@ from sightbox.classifier import Classifier
 from sightbox.errors import RequestError
 from sightbox.machine import usable_cores
 from sightbox.model import Model
-from sightbox.plan import Plan, Row, Tuning, advice, choose, circumstances, load_tuning, save_tuning
+from sightbox.plan import (
+    MAX_BATCH,
+    Plan,
+    Row,
+    Tuning,
+    advice,
+    choose,
+    circumstances,
+    load_tuning,
+    save_tuning,
+)
 from sightbox.store import Store
 
 EXACT = Plan("onnxruntime", "fp32", 2, 1, 8)
 QUICK = Plan("onnxruntime", "int8", 2, 1, 1)
 BUSY = Plan("openvino", "int8", 2, 2, 16)
-RULE = Plan("onnxruntime", "fp32", usable_cores(), 1, 8)
+RULE = Plan("onnxruntime", "fp32", usable_cores(), 1, MAX_BATCH)
 
 ROWS = (
     Row(EXACT, 20, 50, 1),

@@ -18,7 +18,7 @@ from sightbox.classifier import Classifier
 from sightbox.cli import tune as command
 from sightbox.errors import BackendError, ModelError
 from sightbox.model import Model
-from sightbox.plan import FOLDER, advice, load_tuning
+from sightbox.plan import MAX_BATCH, FOLDER, advice, load_tuning
 from sightbox.schema import Json
 from sightbox.store import Store
 from sightbox.tuning import FULL, QUICK, Effort, tune
@@ -41,7 +41,7 @@ def test_plans_are_measured_kept_and_used(store: Store) -> None:
     assert advice(model) is None
     assert all(row.problem is None and row.speed("latency") > 0 for row in tuning.rows)
     assert {row.plan.backend for row in tuning.rows} == {"onnxruntime", "openvino"}
-    assert {row.plan.max_batch for row in tuning.rows} == {1, 8}
+    assert {row.plan.max_batch for row in tuning.rows} == {1, MAX_BATCH}
     assert len(steps) > len(tuning.rows), "finalists are measured again"
     assert all(0 <= done < total for _, done, total in steps)
     best = tuning.best("throughput", 1)

@@ -141,8 +141,8 @@ class Settings(BaseSettings):
     isolation: Literal["thread", "process"] = Field(
         "thread",
         description="Where pictures are decoded: `thread` in the server, `process` in processes "
-        "that can be killed, as many as usable cores, for a hole in a decoder to hurt less. Needs "
-        "Linux or macOS.",
+        "that can be killed, one more than usable cores, for a hole in a decoder to hurt less. "
+        "Needs Linux or macOS.",
     )
     decode_memory_mb: float = Field(
         1536.0,

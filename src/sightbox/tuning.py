@@ -74,10 +74,10 @@ class Effort:
     finals: int
 
 
-QUICK = Effort(("onnxruntime", "openvino"), 0.7, 2, (1, 4, 16), 2)
+QUICK = Effort(("onnxruntime", "openvino"), 0.7, 2, (1, 8, 16), 2)
 """About half a minute on two cores."""
 
-FULL = Effort(("onnxruntime", "openvino", "pytorch"), 2.0, 99, (1, 2, 4, 16, 32), 5)
+FULL = Effort(("onnxruntime", "openvino", "pytorch"), 2.0, 99, (1, 2, 8, 16, 32), 5)
 
 
 def tune(

@@ -166,7 +166,9 @@ class _Compiled:
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
-        self._ports = {name: port for port in compiled.outputs for name in port.get_names()}
+        self._places = {
+            name: place for place, port in enumerate(compiled.outputs) for name in port.get_names()
+        }
         self._idle: list[ov.InferRequest] = []
 
     def run(self, images: Pixels, outputs: Sequence[str]) -> Arrays:
@@ -175,8 +177,15 @@ class _Compiled:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        results = request.infer(images, share_inputs=True, share_outputs=True)
-        arrays = {name: np.array(results[self._ports[name]]) for name in outputs}
+        # Not `infer`, which spends 40 us more of Python on finding out what it was given.
+        # The tensor has no memory of its own: it reads that of the array.
+        batch = np.require(images, requirements=("C", "W"))
+        request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
+        request.start_async()
+        request.wait()
+        arrays = {
+            name: np.array(request.get_output_tensor(self._places[name]).data) for name in outputs
+        }
         self._idle.append(request)
         return arrays
 

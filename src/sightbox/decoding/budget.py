@@ -45,8 +45,8 @@ class DecodeBudget:
     """Room for pictures that are being decoded. Thread-safe; may be shared.
 
     Args:
-        pictures: Most pictures at the same time: more than cores would only take the processor
-            from the engine.
+        pictures: Most pictures at the same time: many more than cores would only take the
+            processor from the engine.
         megapixels: Most megapixels of them together. A picture that has more is decoded alone.
 
     Raises:

@@ -25,7 +25,6 @@ LEAST_MEGAPIXELS = 100.0
 MEGAPIXELS_PER_CORE = 16.0
 """What the budget grows by with the cores: each can decode the photo of a telephone."""
 
-
 ISOLATIONS = ("thread", "process")
 """Where pictures are decoded."""
 
@@ -37,8 +36,8 @@ class Decoder:
     long as somebody has it open.
 
     Args:
-        isolation: ``thread`` decodes in this process; ``process`` in others, as many as there are
-            usable cores, which can be killed and cannot harm this one.
+        isolation: ``thread`` decodes in this process; ``process`` in others, one more than there
+            are usable cores, which can be killed and cannot harm this one.
         megapixels: Most megapixels that are decoded at the same time; a larger picture is decoded
             alone. When not given, `default_megapixels`.
         limits: What decoding one picture may take in a process.
@@ -70,7 +69,8 @@ class Decoder:
             )
         budget = default_megapixels() if megapixels is None else megapixels
         self.isolation = isolation
-        self.budget = DecodeBudget(usable_cores(), budget)
+        # One more than cores: while one hands its picture on, another uses its core.
+        self.budget = DecodeBudget(usable_cores() + 1, budget)
         self._limits = limits
         self._lock = threading.Lock()
         self._users = 0

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
@@ -26,6 +27,7 @@ class ProcessPool:
     """
 
     def __init__(self, size: int, limits: ProcessLimits) -> None:
+        self._size = size
         self._limits = limits
         self._lock = threading.Lock()
         self._closed = False
@@ -81,11 +83,11 @@ class ProcessPool:
             process.kill()
 
     def _started(self) -> DecoderProcess:
-        try:
-            return self._awaited()
-        except DecoderNotAvailableError:
-            # It ended before it saw a picture, and a fresh one has taken its place.
-            return self._awaited()
+        for _ in range(self._size):
+            # One that ended before it saw a picture costs none: a fresh one has taken its place.
+            with suppress(DecoderNotAvailableError):
+                return self._awaited()
+        return self._awaited()
 
     def _awaited(self) -> DecoderProcess:
         process = self._take()

@@ -6,6 +6,7 @@ and not a thread; see the measurements in docs/architecture.md.
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,10 @@ from sightbox.web.service import Service
 
 POLL_SECONDS = 1.0
 """How often connections are looked at even when nothing happens on them."""
+
+SWITCH_SECONDS = 0.0005
+"""After how long a thread lets another one run Python that wants to. Python's own 5 ms let an
+engine stand idle that needs a tenth of a millisecond to take its next batch: 5 % fewer answers."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +67,14 @@ class Server:
         Returns:
             Whether everything that was accepted was answered within the grace period.
         """
-        while not self._draining.is_set():
-            self._sockets.wait(POLL_SECONDS)
-        return self._drain()
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(min(usual, SWITCH_SECONDS))
+        try:
+            while not self._draining.is_set():
+                self._sockets.wait(POLL_SECONDS)
+            return self._drain()
+        finally:
+            sys.setswitchinterval(usual)
 
     def stop(self) -> None:
         """Asks `run` to come to an end; may be called from a signal handler or any thread."""
