@@ -18,7 +18,7 @@ from sightbox.classifier import Classifier
 from sightbox.cli import tune as command
 from sightbox.errors import BackendError, ModelError
 from sightbox.model import Model
-from sightbox.plan import MAX_BATCH, FOLDER, advice, load_tuning
+from sightbox.plan import FOLDER, MAX_BATCH, advice, load_tuning
 from sightbox.schema import Json
 from sightbox.store import Store
 from sightbox.tuning import FULL, QUICK, Effort, tune
