@@ -85,3 +85,35 @@ def test_closed_socket_is_no_longer_watched() -> None:
         sockets.wait(0)
     assert listener.heard == 1
     sockets.close()
+
+
+def test_connections_in_the_queue_are_not_asked_for_each_request(
+    dummy: Classifier, cat: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[int] = Counter()
+    readable = Channel.readable
+
+    def count(channel: Channel) -> bool:
+        asked[id(channel)] += 1
+        return readable(channel)
+
+    settings = load_settings(port=0, http_threads=1)
+    with ExitStack() as stack:
+        turns = stack.enter_context(ExitStack())
+        for _ in range(dummy.decoder.budget.pictures):
+            turns.enter_context(dummy.decoder.budget.turn())
+        server = stack.enter_context(running(create_app(dummy, settings), settings))
+        waiting = [stack.enter_context(connect(server.url)) for _ in range(40)]
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(cat)}"
+        for connection in waiting:
+            connection.sendall(f"{head}\r\n\r\n".encode() + cat)
+        while server._waitress.waiting < len(waiting) - 1:
+            pass
+        queued = {id(channel) for channel in server._waitress.active_channels.values()}
+        monkeypatch.setattr(Channel, "readable", count)
+        for _ in range(REQUESTS):
+            ask(server.url, "/livez")
+        # As above: once a second all the same.
+        assert sum(asked[channel] for channel in queued) < len(queued) * REQUESTS / 5
+        turns.close()
+        assert [hear(connection)[0] for connection in waiting] == [200] * len(waiting)

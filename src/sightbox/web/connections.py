@@ -106,6 +106,7 @@ class Channel(HTTPChannel):
     request: Request | None = None
     sent_continue = False
     _ahead = b""
+    _answering = False
     _since = 0.0
     _discarded: int | None = None
 
@@ -131,8 +132,13 @@ class Channel(HTTPChannel):
 
     @property
     def in_work(self) -> bool:
-        """Whether a task may change what it waits for."""
+        """Whether a request waits for its answer, or an answer or a request for its turn."""
         return bool(self.requests or self.total_outbufs_len or self._ahead)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what it waits for may change though nothing happens on the socket."""
+        return bool(self.total_outbufs_len or (self._answering and self.requests))
 
     @property
     def idle(self) -> bool:
@@ -176,6 +182,8 @@ class Channel(HTTPChannel):
 
     def write_soon(self, data: Any) -> int:  # noqa: ANN401 - bytes, or waitress' own buffer
         """Puts a part of an answer behind what is to be sent."""
+        self._answering = True
+        self._map.stir(self._fileno)
         count: int = super().write_soon(data)
         self.server.buffered.add(count)
         return count
@@ -223,6 +231,10 @@ class Channel(HTTPChannel):
             )
         super().service()
         self._since = self.server.clock()
+        if not self._answering:
+            # Its client has gone: waitress told the server before this was to be seen.
+            self._map.stir(self._fileno)
+            self.server.pull_trigger()
 
     def refuse(self, error: SightboxError) -> None:
         """Answers with an error whatever is being sent, and ends the connection."""
@@ -298,6 +310,7 @@ class Channel(HTTPChannel):
         # Waitress takes the one before off the list and then looks whether another one waits, which
         # it would have answered too: twice at the same time, if this came in between.
         with self.requests_lock:
+            self._answering = False
             self.requests.append(request)
         if request.error is not None or request.path in LIVE_PATHS:
             self.service()

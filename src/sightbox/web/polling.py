@@ -11,8 +11,8 @@ class Sockets(dict[int, Any]):
     """The map in which waitress keeps its sockets, and how the server waits for them.
 
     Waitress' own loop asks every socket in every round whether it wants to read or to write; with
-    a thousand idle connections that takes longer than the work. This one asks a connection again
-    only after something has happened on it, and as long as it has a request in work.
+    a thousand connections, idle or in the queue, that takes longer than the work. This one asks a
+    connection again only after something has happened on it, and while a thread answers it.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,10 @@ class Sockets(dict[int, Any]):
         super().__delitem__(descriptor)
         self._unsettled.discard(descriptor)
         self._watch(descriptor, 0)
+
+    def stir(self, descriptor: int) -> None:
+        """Has a socket asked from now on, until it settles; any thread may call this."""
+        self._unsettled.add(descriptor)
 
     def wait(self, seconds: float) -> None:
         """Waits until something happens, at most so long, and lets those sockets read and write."""
@@ -56,14 +60,15 @@ class Sockets(dict[int, Any]):
         for descriptor in tuple(self._unsettled):
             connection = self.get(descriptor)
             if connection is None:  # The listening one, when it was asked, has closed it.
+                self._unsettled.discard(descriptor)
                 continue
             # Before its wishes: a task that ends in between has settled them.
-            in_work = getattr(connection, "in_work", True)
+            unsettled = getattr(connection, "unsettled", True)
             events = selectors.EVENT_READ if connection.readable() else 0
             if connection.writable():
                 events |= selectors.EVENT_WRITE
             self._watch(descriptor, events)
-            if not in_work:
+            if not unsettled:
                 self._unsettled.discard(descriptor)
 
     def _watch(self, descriptor: int, events: int) -> None:
