@@ -175,9 +175,10 @@ class Channel(HTTPChannel):
 
     def send(self, data: bytes, do_close: bool = True) -> int:
         """Writes to the socket as much as it takes."""
+        now = self.server.clock()
         sent: int = super().send(data, do_close)
         if sent:
-            self.touched = self.server.clock()
+            self.touched = now
         return sent
 
     def write_soon(self, data: Any) -> int:  # noqa: ANN401 - bytes, or waitress' own buffer
