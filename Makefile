@@ -8,7 +8,7 @@ RUNTIME = build/runtime
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format types docs screenshots package audit clean
+.PHONY: help setup serve test lint scripts format types docs screenshots icons package audit clean check-scripts
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,9 +21,19 @@ serve: setup ## Serve the page and the API on http://127.0.0.1:8018 (PORT=... fo
 test: lint types ## Check the style, the types, and run every test.
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-lint: $(VENV)/.dev ## Check style and format.
+lint: $(VENV)/.dev scripts ## Check style and format, and the page's scripts.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+scripts: ## Check style and types of the page's scripts; left out where there is no Node.
+	@if ! node -e 'process.exitCode = Number(parseInt(process.versions.node) < 20)' 2>/dev/null || \
+		! command -v npm >/dev/null; then \
+		echo "make scripts: there is no Node 20 with npm here; the page's scripts were not checked."; \
+	else $(MAKE) --no-print-directory check-scripts; fi
+
+check-scripts: node_modules/.installed
+	npm run --silent lint
+	npm run --silent types
 
 format: $(VENV)/.dev ## Mend style and format.
 	$(BIN)/ruff check --fix .
@@ -37,6 +47,9 @@ docs: $(VENV)/.dev ## Make the generated pages of docs/ and the manifest anew.
 
 screenshots: $(VENV)/.dev ## Take the pictures of the page in docs/ anew.
 	$(BIN)/python tests/browser/screenshots.py
+
+icons: $(VENV)/.dev ## Draw the icons of the app anew, from icon.svg.
+	$(BIN)/python tests/browser/icons.py
 
 package: $(VENV)/.dev ## Build the wheel, the source package and the bill of materials into dist/.
 	rm -rf dist $(RUNTIME)
@@ -58,7 +71,7 @@ audit: $(RUNTIME).txt ## Look for known weaknesses in what the wheel brings; ask
 	fi; exit $$found
 
 clean: ## Remove what was installed and built; prepared models stay.
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp stands for a finished step, so that the second `make serve` starts at once.
@@ -75,6 +88,11 @@ $(VENV)/.models: $(VENV)/.installed
 # What an installation of the wheel brings, one package a line.
 $(RUNTIME).txt: pyproject.toml constraints.txt
 	@$(MAKE) package
+
+node_modules/.installed: package.json package-lock.json .npmrc
+	@echo "Installing what checks the page's scripts into node_modules ..."
+	@npm ci --loglevel=error --no-audit
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "Installing what the tests need (torch is several gigabytes) ..."

@@ -46,9 +46,10 @@ def ask(
 
 
 def read_answer(response: http.client.HTTPResponse) -> Answer:
-    """Returns status, headers and the parsed body of a response."""
+    """Returns status, headers and body of a response; JSON is parsed unless it is compressed."""
     content = response.read()
     is_json = "json" in response.headers.get("Content-Type", "")
+    is_json = is_json and "Content-Encoding" not in response.headers
     return response.status, response.headers, json.loads(content) if is_json else content
 
 

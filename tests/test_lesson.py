@@ -1,6 +1,5 @@
 """The teaching page as the server gives it: languages, texts, weight, and nothing from outside."""
 
-import gzip
 import json
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from sightbox.graphs import ARCHITECTURES
 from sightbox.graphs.stages import stages_of
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
+from sightbox.web.assets import load_assets
 from sightbox.web.lesson import TEXTS
 from sightbox.web.pages import CATALOGUES, LANGUAGES, SAMPLES, load_catalogue
 
@@ -45,6 +45,11 @@ def texts(language: str) -> dict[str, str]:
 def references(page: str) -> set[str]:
     """Returns the addresses of the files that the page links."""
     return set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page))
+
+
+def address_of(name: str) -> str:
+    """Returns where a file of the page is served."""
+    return f"/static/{load_assets().version}/{name}"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_each_reference_in_the_page_is_served_and_each_file_is_linked(client: Fl
     linked = references(get(client, PAGE))
     for reference in linked:
         assert get(client, reference)
-    own = {f"/static/lesson/{path.name}" for path in FILES.iterdir()}
+    own = {address_of(f"lesson/{path.name}") for path in FILES.iterdir()}
     assert own <= linked
 
 
@@ -149,7 +154,7 @@ def test_each_module_that_a_script_imports_is_preloaded(client: FlaskClient) -> 
         text = path.read_text(encoding="utf-8")
         for target in re.findall(r'^import .* from "([^"]+)"', text, re.MULTILINE):
             file = (path.parent / target).resolve().relative_to(STATIC.resolve())
-            assert f"/static/{file.as_posix()}" in linked, target
+            assert address_of(file.as_posix()) in linked, target
 
 
 def test_page_is_light(client: FlaskClient) -> None:
@@ -157,6 +162,7 @@ def test_page_is_light(client: FlaskClient) -> None:
         page = get(client, f"{PAGE}?lang={language}")
         files = [*references(page), f"/static/i18n/{language}.json"]
         files.append(f"/static/i18n/lesson/{language}.json")
-        contents = [page, *(get(client, file) for file in files)]
-        total = sum(len(gzip.compress(content.encode())) for content in contents)
+        paths = [f"{PAGE}?lang={language}", *files]
+        answers = [client.get(path, headers={"Accept-Encoding": "gzip"}) for path in paths]
+        total = sum(len(answer.data) for answer in answers)
         assert total <= PAGE_BYTES, total

@@ -116,6 +116,14 @@ def test_line_of_a_request_tells_what_it_took(dummy: Classifier, cat: bytes) -> 
     ]
 
 
+def test_what_a_client_has_already_is_not_counted_as_sent(dummy: Classifier) -> None:
+    with logging_to(JsonFormatter()) as written, serving(dummy) as url:
+        _, headers, page = ask(url, "/")
+        assert ask(url, "/", headers={"If-None-Match": headers["ETag"]})[0] == 304
+        ask(url, "/", method="HEAD")
+    assert [line["bytes_out"] for line in lines_of(written)] == [len(page), 0, 0]
+
+
 def test_line_of_the_page_has_the_fields_of_a_real_one(dummy: Classifier, cat: bytes) -> None:
     page = MONITORING.read_text("utf-8")
     (shown,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -31,7 +31,7 @@ LARGEST_KIT = 400_000_000
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `make package` has run."""
     folder = tmp_path_factory.mktemp("built") / "sightbox"
-    unwanted = (".git", ".venv*", ".*_cache", "build", "dist", "__pycache__")
+    unwanted = (".git", ".venv*", ".*_cache", "node_modules", "build", "dist", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unwanted))
     # The tests run in what $(VENV)/.dev stands for.
     make = ["make", f"--old-file={sys.prefix}/.dev", f"VENV={sys.prefix}", "package"]

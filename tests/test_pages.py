@@ -1,6 +1,5 @@
 """The page as the server gives it: language, catalogues, and nothing from outside."""
 
-import gzip
 import json
 import re
 from itertools import product
@@ -14,6 +13,7 @@ from sightbox import errors
 from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
+from sightbox.web.assets import load_assets
 from sightbox.web.guard import ForbiddenError, UnauthorizedError
 from sightbox.web.pages import CATALOGUES, LANGUAGES, SAMPLES, load_catalogue, make_translator
 from sightbox.web.receiving import BusyError
@@ -21,7 +21,17 @@ from sightbox.web.receiving import BusyError
 STATIC = CATALOGUES.parent
 SCRIPTS = sorted(STATIC.glob("js/*.js"))
 SHEETS = sorted(STATIC.glob("css/*.css"))
-TEMPLATES = [STATIC.parent / "templates" / name for name in ("index.html", "plain.html")]
+TEMPLATES = [
+    STATIC.parent / "templates" / name
+    for name in (
+        "base.html",
+        "index.html",
+        "languages.html",
+        "offline.html",
+        "plain.html",
+        "unlock.html",
+    )
+]
 
 KEY_GROUPS = (
     "camera", "card", "code", "copy", "drop", "list", "more", "paste", "sample", "say", "set",
@@ -195,7 +205,7 @@ def test_unknown_key_is_an_error() -> None:
 def served_texts(client: FlaskClient) -> dict[str, str]:
     """Returns each text that a browser gets, by its address."""
     paths = [f"/?lang={language}" for language in LANGUAGES]
-    files = [path for path in STATIC.rglob("*") if path.is_file()]
+    files = [path for path in STATIC.rglob("*") if path.is_file() and path.suffix != ".png"]
     paths += [f"/static/{path.relative_to(STATIC).as_posix()}" for path in files]
     return {path: page_text(client, path) for path in paths}
 
@@ -242,19 +252,19 @@ def test_each_reference_in_the_page_is_served(client: FlaskClient) -> None:
 def test_each_script_is_preloaded_and_each_sheet_is_linked(client: FlaskClient) -> None:
     page = page_text(client)
     for path in SCRIPTS + SHEETS:
-        assert f'="/static/{path.relative_to(STATIC).as_posix()}"' in page, path.name
+        name = path.relative_to(STATIC).as_posix()
+        assert f'="/static/{load_assets().version}/{name}"' in page, name
 
 
-def test_first_page_is_light(client: FlaskClient) -> None:
-    texts = served_texts(client)
-    skipped = ("/?lang=en", "/static/i18n/en.json")
-    total = sum(
-        len(gzip.compress(text.encode()))
-        for path, text in texts.items()
-        # The pages at /docs and /how-it-works have files of their own.
-        if path not in skipped and "/reference/" not in path and "/lesson/" not in path
-    )
-    assert total <= FIRST_PAGE_BYTES
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_first_page_is_light(client: FlaskClient, language: str) -> None:
+    page = f"/?lang={language}"
+    paths = {page, f"/static/i18n/{language}.json"}
+    paths |= set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page_text(client, page)))
+    answers = [client.get(path, headers={"Accept-Encoding": "gzip"}) for path in paths]
+    assert len(answers) >= 40
+    assert {answer.headers.get("Content-Encoding") for answer in answers} == {"gzip"}
+    assert sum(len(answer.data) for answer in answers) <= FIRST_PAGE_BYTES
 
 
 def theme_colours(dark: bool) -> dict[str, str]:

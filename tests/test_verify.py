@@ -84,7 +84,7 @@ def test_surface_answers_where_connections_are_denied() -> None:
 )
 def test_installation_that_calls_somebody_is_found(call: str, tried: str, copied: Path) -> None:
     page = copied / "web/pages.py"
-    scripts = "    scripts = [name"
+    scripts = "    scripts = ["
     text = page.read_text("utf-8")
     assert scripts in text
     text = text.replace(scripts, f"    __import__('socket').{call}\n{scripts}")

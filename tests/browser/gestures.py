@@ -6,6 +6,7 @@ from pathlib import Path
 import skimage
 from playwright.sync_api import Locator, Page, Request
 
+from sightbox.web.assets import load_assets
 from sightbox.web.pages import load_catalogue
 
 PHOTOS = Path(skimage.__file__).parent / "data"
@@ -69,6 +70,11 @@ def collect_questions(page: Page) -> list[Request]:
 
     page.on("request", note)
     return found
+
+
+def module(name: str) -> str:
+    """Returns the address under which the page itself has one of its modules."""
+    return f"/static/{load_assets().version}/js/{name}.js"
 
 
 def switch_language(page: Page, language: str) -> None:

@@ -9,7 +9,16 @@ from functools import partial
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from browser.gestures import CHELSEA, CLASSIFY, COFFEE, cards, choose, switch_language, words
+from browser.gestures import (
+    CHELSEA,
+    CLASSIFY,
+    COFFEE,
+    cards,
+    choose,
+    module,
+    switch_language,
+    words,
+)
 from serving import ask
 
 pytestmark = pytest.mark.browser
@@ -125,11 +134,14 @@ def test_all_answers_are_saved_in_the_order_of_the_page(page: Page) -> None:
 
 
 def test_no_spreadsheet_takes_a_file_name_for_a_formula(page: Page) -> None:
-    text = page.evaluate("""async () => {
-      const { toCsv } = await import("/static/js/report.js");
-      const error = { code: "bad_image", detail: "" };
-      return toCsv(["=1+1.png", 'a,"b".png'].map((name) => ({ name, error })));
-    }""")
+    text = page.evaluate(
+        """async (address) => {
+          const { toCsv } = await import(address);
+          const error = { code: "bad_image", detail: "" };
+          return toCsv(["=1+1.png", 'a,"b".png'].map((name) => ({ name, error })));
+        }""",
+        module("report"),
+    )
     rows = list(csv.reader(io.StringIO(text)))
     assert [row[0] for row in rows[1:]] == ["'=1+1.png", 'a,"b".png']
     assert {len(row) for row in rows} == {11}

@@ -17,6 +17,7 @@ from browser.gestures import (
     choose,
     collect_questions,
     fire,
+    module,
     names,
     words,
 )
@@ -123,12 +124,13 @@ def test_two_hundred_pictures_are_answered_in_order_and_scroll_without_a_long_ta
 def test_clearing_ends_a_drop_that_is_still_coming_in(gated_page: Page) -> None:
     questions = collect_questions(gated_page)
     gated_page.evaluate(
-        """async () => {
-          const { take, clear } = await import("/static/js/pictures.js");
+        """async (address) => {
+          const { take, clear } = await import(address);
           const done = take(Array.from({ length: 100 }, (_, n) => new File(["x"], `${n}.png`)));
           clear();
           await done;
-        }"""
+        }""",
+        module("pictures"),
     )
     expect(cards(gated_page)).to_have_count(0)
     assert len(questions) < 20

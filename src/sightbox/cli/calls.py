@@ -63,6 +63,8 @@ def calls(model: str, photo: bytes, index: int, label: str) -> Iterator[Call]:
     yield Call("page without JavaScript", "/?lang=en", *_form(photo, label))
     yield Call("page that teaches", "/how-it-works?lang=en")
     yield Call("page that describes the API", "/docs?lang=en")
+    yield Call("page as an app", "/manifest.webmanifest?lang=en")
+    yield Call("page for when the box is off", "/offline?lang=en")
     yield Call("description of the API", "/openapi.json")
     for path in sorted(path for path in STATIC.rglob("*") if path.is_file()):
         name = path.relative_to(STATIC).as_posix()

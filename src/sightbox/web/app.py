@@ -5,12 +5,13 @@ from flask import Flask
 from sightbox.classifier import Classifier
 from sightbox.residents import Residents
 from sightbox.settings import Settings
-from sightbox.web import guard, observing, problems
+from sightbox.web import assets, guard, observing, problems
 from sightbox.web.api import api, body_limit_bytes
 from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
 from sightbox.web.dialects.photoprism import photoprism
 from sightbox.web.dialects.torchserve import torchserve
+from sightbox.web.installable import installable
 from sightbox.web.lesson import lesson
 from sightbox.web.pages import pages
 from sightbox.web.reference import reference
@@ -28,7 +29,7 @@ def create_app(
         residents: The models that answer when they are named, made for this classifier; the
             caller closes them. Where none are given, there are those of the settings' home.
     """
-    app = Flask("sightbox.web")
+    app = Flask("sightbox.web", static_folder=None)
     # So no answer is a redirection, which would repeat the request's words as HTML, and a name that
     # holds an encoded slash is unknown.
     app.url_map.merge_slashes = False
@@ -37,8 +38,9 @@ def create_app(
     app.extensions["sightbox"] = service
     # Before the guard, so that what it refuses is seen too.
     observing.install(app, service)
+    assets.install(app)
     dialects = (open_inference, torchserve, huggingface, photoprism)
-    for blueprint in (api, *dialects, pages, lesson, reference):
+    for blueprint in (api, *dialects, pages, lesson, reference, installable):
         app.register_blueprint(blueprint)
     guard.install(app)
     problems.install(app)

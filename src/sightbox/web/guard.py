@@ -41,6 +41,8 @@ OPEN_ENDPOINTS = {
     "pages.index",
     "lesson.how_it_works",
     "static",
+    "installable.manifest",
+    "installable.offline",
     "reference.page",
     "reference.document",
     *PROBES,

@@ -13,7 +13,7 @@ TEXTS = "lesson"
 SCRIPTS = ("ask", "charts", "intake", "steps")
 """The page's own modules besides the one that joins them."""
 
-SHARED_SCRIPTS = ("announce", "api", "i18n", "samples", "token", "unlock")
+SHARED_SCRIPTS = ("announce", "api", "elements", "i18n", "samples", "token", "unlock")
 """What it takes of the first page's."""
 
 lesson = Blueprint("lesson", __name__)
@@ -27,6 +27,5 @@ def how_it_works() -> Response:
         choose_language(),
         TEXTS,
         samples=SAMPLES,
-        scripts=[f"js/{name}.js" for name in SHARED_SCRIPTS]
-        + [f"lesson/{name}.js" for name in SCRIPTS],
+        scripts=[f"js/{name}" for name in SHARED_SCRIPTS] + [f"lesson/{name}" for name in SCRIPTS],
     )

@@ -166,7 +166,7 @@ def _end(response: Response) -> Response:
     route = NO_ROUTE if request.url_rule is None else request.url_rule.rule
     received = request.content_length or 0
     sent = response.content_length or response.calculate_content_length() or 0
-    if request.method == "HEAD":
+    if request.method == "HEAD" or response.status_code == 304:
         sent = 0
     observer_of(current_app).end(trace, request.method, route, response.status_code, received, sent)
     return response

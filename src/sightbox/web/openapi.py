@@ -41,6 +41,8 @@ class Problem(NamedTuple):
 
 LEFT_OUT = {
     "static": "the files of the page",
+    "installable.manifest": "the page as an app, for browsers",
+    "installable.offline": "what a browser shows while the box is off",
     "pages.index": "the page, for people",
     "pages.answer": "the page's form, for browsers without JavaScript",
     "lesson.how_it_works": "the page that teaches, for people",

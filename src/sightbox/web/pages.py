@@ -5,22 +5,24 @@ page's scripts fetch the same catalogues when the reader switches language.
 """
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 import sightbox
+from sightbox.web.assets import FOLDER
+from sightbox.web.encoding import Content, answer_with
 from sightbox.web.forms import read_pictures
 from sightbox.web.service import current_service
 
-CATALOGUES = Path(__file__).parent / "static" / "i18n"
+CATALOGUES = FOLDER / "i18n"
 
 # Language code -> the tag for `<html lang>` (BCP 47). The first language is the fallback.
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 
-SCRIPTS = tuple(path.stem for path in sorted((CATALOGUES.parent / "js").glob("*.js")))
+SCRIPTS = tuple(path.stem for path in sorted((FOLDER / "js").glob("*.js")))
 """The page's modules, which a browser fetches at once instead of one after the other."""
 
 SAMPLES = ("balloon", "umbrella", "traffic-light", "clock")
@@ -43,6 +45,13 @@ def load_catalogue(language: str, part: str = "") -> dict[str, str]:
     path = CATALOGUES / part / f"{language}.json"
     texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return texts
+
+
+@cache
+def ground_colours() -> tuple[str, str]:
+    """Returns the page's ground, light and dark, as ``#rrggbb``."""
+    light, dark = re.findall(r"--ground: (#\w+);", (FOLDER / "css/theme.css").read_text("utf-8"))
+    return light, dark
 
 
 def choose_language() -> str:
@@ -79,7 +88,7 @@ def make_translator(language: str, part: str = "", **known: object) -> Callable[
 @pages.get("/")
 def index() -> Response:
     """Serves the page in the reader's language."""
-    scripts = [name for name in SCRIPTS if name != "main"]
+    scripts = [f"js/{name}" for name in SCRIPTS if name != "main"]
     return render_page("index.html", choose_language(), scripts=scripts, samples=SAMPLES)
 
 
@@ -120,9 +129,10 @@ def render_page(template: str, language: str, part: str = "", **values: object) 
         settings=settings,
         t=make_translator(language, part, mb=f"{settings.max_body_mb:g}"),
         version=sightbox.__version__,
+        grounds=ground_colours(),
         **values,
     )
-    response = make_response(body)
+    response = answer_with(Content(body.encode(), "text/html"))
     response.content_language.add(LANGUAGES[language])
     response.vary.add("Accept-Language")
     response.cache_control.no_cache = True

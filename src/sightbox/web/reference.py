@@ -10,6 +10,7 @@ from flask.blueprints import BlueprintSetupState
 from markupsafe import Markup, escape
 
 from sightbox.schema import Json, json_to_bytes
+from sightbox.web.encoding import Content, answer_with
 from sightbox.web.openapi import build_document
 from sightbox.web.operations import ADDRESS, JSON, Operation, Tag, describe
 from sightbox.web.pages import choose_language, load_catalogue, render_page
@@ -47,9 +48,9 @@ class Reference:
         return build_document(current_app, current_service())
 
     @cached_property
-    def body(self) -> bytes:
+    def content(self) -> Content:
         """The document as JSON text."""
-        return json_to_bytes(self.document)
+        return Content(json_to_bytes(self.document), JSON)
 
 
 @reference.record_once
@@ -61,10 +62,8 @@ def _add_reference(state: BlueprintSetupState) -> None:
 @describe(DOCUMENT)
 def document() -> Response:
     """Gives this description, as an OpenAPI document."""
-    response = current_app.response_class(_current().body, mimetype=JSON)
-    response.add_etag()
+    response = answer_with(_current().content)
     response.cache_control.no_cache = True
-    response.make_conditional(request)
     return response
 
 

@@ -28,6 +28,7 @@ import { upload } from "./upload.js";
 /**
  * @typedef {object} Model
  * @property {string} name
+ * @property {string} title
  * @property {boolean} loaded
  * @property {{name: string}[]} [variants]
  * @property {string} [problem] Why it cannot answer.
@@ -85,11 +86,13 @@ function authorization(token) {
 /**
  * @param {string} path
  * @param {string} token
+ * @param {{method?: string, headers?: Record<string, string>, body?: Blob, signal?: AbortSignal}} [options]
  * @returns {Promise<any>}
  * @throws {ApiError}
  */
-async function get(path, token) {
-  const response = await fetch(path, { headers: authorization(token) }).catch(() => {
+export async function ask(path, token, options = {}) {
+  const headers = { ...options.headers, ...authorization(token) };
+  const response = await fetch(path, { ...options, headers }).catch(() => {
     throw new ApiError("network");
   });
   return readReply({ status: response.status, text: await response.text(), retryAfter: null });
@@ -119,10 +122,10 @@ export async function classify(file, chosen, signal, progress = () => {}) {
  * @param {string} token
  * @throws {ApiError} `token_needed` when the token is wrong.
  */
-export const checkToken = (token) => get("v1/info", token);
+export const checkToken = (token) => ask("v1/info", token);
 
 /** @returns {Promise<{default: string, models: Model[]}>} @throws {ApiError} */
-export const listModels = () => get("v1/models", currentToken());
+export const listModels = () => ask("v1/models", currentToken());
 
 /** @param {Blob} file @returns {number} Its size in MB. */
 export const megabytes = (file) => file.size / MB;

@@ -43,8 +43,8 @@ function showResult({ predictions }) {
 
 /** @param {number[]} answered When the latest answers came, in ms. @param {number} taken When the frame was. */
 function showPace(answered, taken) {
-  const now = answered[answered.length - 1];
-  const span = (now - answered[0]) / 1000;
+  const [first, now] = [answered.at(0) ?? taken, answered.at(-1) ?? taken];
+  const span = (now - first) / 1000;
   const rate = span ? decimal((answered.length - 1) / span) : "–";
   byId("camera-pace").textContent = t("camera.pace", { rate, age: Math.round(now - taken) });
 }

@@ -97,6 +97,15 @@ function showPreview(root, file, showSize) {
   return () => URL.revokeObjectURL(address);
 }
 
+/** @param {HTMLElement} root The card. @param {File} file @param {import("./api.js").ApiError} error */
+function showProblem(root, file, error) {
+  const key = errorKey(error.code);
+  find(root, ".problem-title span").textContent = t(key);
+  find(root, ".problem-hint").textContent = t(`${key}.hint`, { size: decimal(megabytes(file)) });
+  find(root, ".problem-detail").textContent = error.detail;
+  find(root, ".retry").hidden = !RETRYABLE.includes(key.replace("error.", ""));
+}
+
 /**
  * @param {Item} item
  * @param {{remove: () => void, retry: () => void, explain: () => Promise<Result>}} actions
@@ -133,14 +142,6 @@ export function createCard(item, actions) {
     showSize(image.width, image.height);
   }
 
-  function showProblem() {
-    const key = errorKey(item.error?.code);
-    find(root, ".problem-title span").textContent = t(key);
-    find(root, ".problem-hint").textContent = t(`${key}.hint`, { size: decimal(megabytes(item.file)) });
-    find(root, ".problem-detail").textContent = item.error?.detail ?? "";
-    find(root, ".retry").hidden = !RETRYABLE.includes(key.replace("error.", ""));
-  }
-
   function show() {
     const ended = item.state === "done" || item.state === "failed" || item.state === "stopped";
     root.dataset.state = item.state;
@@ -152,7 +153,7 @@ export function createCard(item, actions) {
     find(root, ".problem").hidden = item.state !== "failed";
     if (item.state === "done" && item.result) showResult(item.result);
     else setRows(list, item.asked.topK);
-    if (item.error) showProblem();
+    if (item.error) showProblem(root, item.file, item.error);
     why.show();
   }
 

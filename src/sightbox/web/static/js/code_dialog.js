@@ -7,7 +7,7 @@ import { copy } from "./handover.js";
 import { t } from "./i18n.js";
 import { currentToken } from "./token.js";
 
-/** @type {Record<string, (question: import("./code.js").Question) => string>} */
+/** By the values of the dialog's radio buttons. */
 const FORMS = { shell: forShell, curl: forCurl, python: forPython, javascript: forJavaScript };
 
 const dialog = /** @type {HTMLDialogElement} */ (byId("code"));
@@ -18,7 +18,8 @@ let question = null;
 
 function show() {
   const chosen = /** @type {HTMLInputElement} */ (find(dialog, "input:checked")).value;
-  if (question) find(dialog, "code").textContent = FORMS[chosen](question);
+  const write = FORMS[/** @type {keyof typeof FORMS} */ (chosen)];
+  if (question) find(dialog, "code").textContent = write(question);
   copied.textContent = "";
 }
 

@@ -2,8 +2,9 @@
 
 /** @typedef {import("./api.js").Region} Region */
 
-const COLD = [255, 221, 51];
-const HOT = [214, 26, 26];
+const COLD = /** @type {const} */ ([255, 221, 51]);
+const HOT = /** @type {const} */ ([214, 26, 26]);
+const CHANNELS = /** @type {const} */ ([0, 1, 2]);
 /** Brightness of what the network did not see, beside that of what it saw. */
 const UNSEEN = 0.45;
 /** The longest side of a painting: more would cost time that nobody sees. */
@@ -42,15 +43,17 @@ function tapsOf(from, to) {
  * @returns {Float32Array} Row by row.
  */
 function enlarge(values, width, height) {
-  const across = tapsOf(values[0].length, width);
+  const across = tapsOf(values[0]?.length ?? 0, width);
   const down = tapsOf(values.length, height);
   const wide = values.map((row) =>
-    across.map(({ first, weights }) => weights.reduce((sum, weight, tap) => sum + weight * row[first + tap], 0)));
+    across.map(({ first, weights }) => weights.reduce((sum, weight, tap) => sum + weight * (row[first + tap] ?? 0), 0)));
   const large = new Float32Array(width * height);
   down.forEach(({ first, weights }, y) => {
     weights.forEach((weight, tap) => {
-      const row = wide[first + tap];
-      for (let x = 0; x < width; x += 1) large[y * width + x] += weight * row[x];
+      wide[first + tap]?.forEach((value, x) => {
+        const place = y * width + x;
+        large[place] = (large[place] ?? 0) + weight * value;
+      });
     });
   });
   return large;
@@ -88,7 +91,7 @@ export function spread(values, region, picture) {
     at(x, y) {
       const [column, row] = [x - left, y - top];
       if (column < 0 || row < 0 || column >= width || row >= height) return -1;
-      return Math.min(Math.max(strengths[row * width + column], 0), 1);
+      return Math.min(Math.max(strengths[row * width + column] ?? 0, 0), 1);
     },
   };
 }
@@ -110,7 +113,7 @@ export function paint(canvas, heat, opacity, threshold) {
       if (strength < 0) {
         image.data[place + 3] = Math.round(255 * (1 - UNSEEN));
       } else if (strength >= threshold) {
-        for (let channel = 0; channel < 3; channel += 1) {
+        for (const channel of CHANNELS) {
           image.data[place + channel] = COLD[channel] * (1 - strength) + HOT[channel] * strength;
         }
         image.data[place + 3] = Math.round(255 * opacity * strength);

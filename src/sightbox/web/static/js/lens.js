@@ -16,6 +16,7 @@ export const problemOf = (error) => PROBLEMS[/** @type {Error} */ (error)?.name]
 
 /** A page that may not ask for a camera, since it came over a network without TLS. */
 class InsecureError extends Error {
+  /** @override */
   name = "InsecureError";
 }
 PROBLEMS.InsecureError = "camera.insecure";

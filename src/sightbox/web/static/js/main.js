@@ -12,6 +12,7 @@ import { toCsv, toJson } from "./report.js";
 import { offerSamples } from "./samples.js";
 import { showSettings, startSettings } from "./settings_form.js";
 import { startToken } from "./token.js";
+import { startWorker } from "./worker.js";
 
 function showList() {
   const { count, done, failed, pending, stale } = counts();
@@ -85,3 +86,4 @@ for (const link of document.querySelectorAll(".languages a")) {
   link.addEventListener("click", (event) => changeLanguage(/** @type {MouseEvent} */ (event)));
 }
 document.documentElement.dataset.ready = "";
+startWorker();

@@ -9,12 +9,12 @@ import { toCsv, toMarkdown, toOneJson } from "./report.js";
 
 /** @typedef {import("./card.js").Item} Item */
 
-/** @type {Record<string, (item: Item) => string>} */
-const FORMS = { JSON: toOneJson, CSV: (item) => toCsv([item]), Markdown: toMarkdown };
+/** By the names on the buttons. */
+const FORMS = { JSON: toOneJson, CSV: (/** @type {Item} */ item) => toCsv([item]), Markdown: toMarkdown };
 
 /** @param {Item} item @param {HTMLButtonElement} button */
 async function copyAs(item, button) {
-  const form = button.dataset.form ?? "";
+  const form = /** @type {keyof typeof FORMS} */ (button.dataset.form);
   const copied = await copy(FORMS[form](item));
   const text = t(copied ? "copy.done" : "copy.failed", { form });
   announce(text);

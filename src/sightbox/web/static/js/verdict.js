@@ -13,7 +13,7 @@ const LEAST_MARGIN = 0.1;
 
 /** @param {Prediction[]} candidates The two best classes. @returns {boolean} */
 export const isSure = ([best, second]) =>
-  Boolean(best) && best.score >= LEAST_SCORE && best.score - (second?.score ?? 0) >= LEAST_MARGIN;
+  best !== undefined && best.score >= LEAST_SCORE && best.score - (second?.score ?? 0) >= LEAST_MARGIN;
 
 /**
  * @param {Prediction[]} candidates The two best classes.
@@ -22,7 +22,7 @@ export const isSure = ([best, second]) =>
  */
 export function verdict(candidates, shown) {
   const [best, second] = candidates;
-  if (!shown) return t("verdict.none");
+  if (!shown || !best) return t("verdict.none");
   if (isSure(candidates)) return t("verdict.sure");
   if (!second) return t("verdict.alone", { label: labelOf(best) });
   return t("verdict.unsure", { first: labelOf(best), second: labelOf(second) });

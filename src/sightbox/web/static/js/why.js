@@ -33,10 +33,10 @@ function choices(result) {
 function draw({ panel, canvas, result }) {
   const chosen = /** @type {HTMLInputElement | null} */ (panel.querySelector("input:checked"));
   const place = Number(chosen?.value ?? 0);
-  const map = result.explanation?.maps[place];
-  if (!map || !result.explanation) return;
+  const [prediction, map] = [result.predictions[place], result.explanation?.maps[place]];
+  if (!prediction || !map || !result.explanation) return;
   const { region } = result.explanation;
-  const label = labelOf(result.predictions[place]);
+  const label = labelOf(prediction);
   const text = t(whereabouts(map.values, region, result.image), { label });
   paint(canvas, spread(map.values, region, result.image), slider(panel, "opacity"), slider(panel, "threshold"));
   canvas.setAttribute("aria-label", text);
@@ -62,6 +62,15 @@ function createView(result, root) {
   find(root, ".preview").append(canvas);
   find(root, ".tools").after(panel);
   return view;
+}
+
+/** @param {View} view Writes it in the present language; the class that was chosen stays chosen. */
+function rewrite(view) {
+  const { panel, result } = view;
+  const place = find(panel, "input:checked").getAttribute("value");
+  find(panel, ".choices").replaceChildren(...choices(result));
+  /** @type {HTMLInputElement} */ (find(panel, `input[value="${place}"]`)).checked = true;
+  draw(view);
 }
 
 /**
@@ -123,10 +132,7 @@ export function createWhy(item, root, explain) {
       seen = item.result;
       if (item.asked.explain) open();
     } else if (view) {
-      const place = find(view.panel, "input:checked").getAttribute("value");
-      find(view.panel, ".choices").replaceChildren(...choices(view.result));
-      /** @type {HTMLInputElement} */ (find(view.panel, `input[value="${place}"]`)).checked = true;
-      draw(view);
+      rewrite(view);
     }
   }
 

@@ -1,11 +1,13 @@
 /** Asks the box for a walk through a network, and for the networks that are here. */
 
-import { ApiError } from "../js/api.js";
+import { ApiError, ask, listModels, megabytes } from "../js/api.js";
 import { maxBodyMb } from "../js/i18n.js";
 import { currentToken } from "../js/token.js";
 
 /** @typedef {{channel: number, low: number, high: number, png: string}} Plane */
 /** @typedef {{name: string, ratio: number, planes: [Plane, Plane, Plane]}} Addition */
+
+/** @typedef {{index: number, label: Record<string, string>, score: number, logit: number}} Guess */
 
 /**
  * @typedef {object} Step
@@ -25,32 +27,8 @@ import { currentToken } from "../js/token.js";
  * @typedef {object} Walk
  * @property {{name: string, title: string}} model
  * @property {Step[]} steps
- * @property {{index: number, label: Record<string, string>, score: number, logit: number}[]} best
+ * @property {[Guess, ...Guess[]]} best The best classes, best first.
  */
-
-const MB = 1_000_000;
-
-/**
- * @param {string} path
- * @param {RequestInit} [options]
- * @returns {Promise<any>}
- * @throws {ApiError}
- */
-async function ask(path, options = {}) {
-  const headers = new Headers(options.headers);
-  try {
-    if (currentToken()) headers.set("Authorization", `Bearer ${currentToken()}`);
-  } catch {
-    // No header can carry such letters, so no box can have such a token.
-  }
-  const response = await fetch(path, { ...options, headers }).catch(() => {
-    throw new ApiError("network");
-  });
-  const body = await response.json().catch(() => null);
-  if (response.ok && body !== null) return body;
-  const { code = "unknown", detail, hint } = body ?? {};
-  throw new ApiError(code, [detail ?? `HTTP ${response.status}`, hint].filter(Boolean).join(" "));
-}
 
 /**
  * @param {File} file
@@ -60,17 +38,14 @@ async function ask(path, options = {}) {
  * @throws {ApiError}
  */
 export async function walkThrough(file, model, signal) {
-  if (file.size > maxBodyMb * MB) throw new ApiError("body_too_large");
+  if (megabytes(file) > maxBodyMb) throw new ApiError("body_too_large");
   const path = `v1/walkthrough${model ? `?model=${encodeURIComponent(model)}` : ""}`;
   const headers = { "Content-Type": file.type || "application/octet-stream" };
-  return ask(path, { method: "POST", body: file, headers, signal });
+  return ask(path, currentToken(), { method: "POST", body: file, headers, signal });
 }
 
-/** @returns {Promise<{name: string, title: string}[]>} The networks that are here, as they are. */
+/** @returns {Promise<import("../js/api.js").Model[]>} The networks that are here and can answer. */
 export async function listNetworks() {
-  const { models } = await ask("v1/models");
-  return models.filter((/** @type {{problem?: string}} */ model) => !model.problem);
+  const { models } = await listModels();
+  return models.filter(({ problem }) => !problem);
 }
-
-/** @param {File} file @returns {number} Its size in MB. */
-export const megabytes = (file) => file.size / MB;

@@ -16,7 +16,8 @@ export function barChart(values, marked, label) {
   /** @param {number} place @param {number} wide */
   const bar = (place, wide) => {
     const left = place + (1 - wide) / 2;
-    return `M${left} ${zero}v${(-values[place] * scale).toFixed(2)}h${wide}V${zero}z`;
+    const rise = -(values[place] ?? 0) * scale;
+    return `M${left} ${zero}v${rise.toFixed(2)}h${wide}V${zero}z`;
   };
   const template = /** @type {HTMLTemplateElement} */ (document.getElementById("chart-template"));
   const chart = /** @type {SVGElement} */ (template.content.firstElementChild?.cloneNode(true));
@@ -28,6 +29,6 @@ export function barChart(values, marked, label) {
   ];
   chart.setAttribute("viewBox", `0 0 ${values.length} ${HEIGHT}`);
   chart.setAttribute("aria-label", label);
-  chart.querySelectorAll("path").forEach((path, place) => path.setAttribute("d", paths[place]));
+  chart.querySelectorAll("path").forEach((path, place) => path.setAttribute("d", paths[place] ?? ""));
   return chart;
 }

@@ -15,7 +15,7 @@ function listenToButtons(take) {
     chooser.value = "";
     if (file) take(file);
   });
-  offerSamples(([file]) => take(file));
+  offerSamples(([file]) => file && take(file));
 }
 
 /**

@@ -1,11 +1,12 @@
 /** Holds the page's state, one picture and its walk, and joins the parts. */
 
 import { announce } from "../js/announce.js";
-import { ApiError } from "../js/api.js";
+import { ApiError, megabytes } from "../js/api.js";
+import { byId } from "../js/elements.js";
 import { decimal, errorKey, rememberLanguage, startLanguage, switchLanguage, t } from "../js/i18n.js";
 import { currentToken, startToken } from "../js/token.js";
 import { waitForToken } from "../js/unlock.js";
-import { listNetworks, megabytes, walkThrough } from "./ask.js";
+import { listNetworks, walkThrough } from "./ask.js";
 import { listen } from "./intake.js";
 import { answerOf, createSignpost, createStep } from "./steps.js";
 
@@ -22,8 +23,6 @@ let state = { busy: "" };
 let abort = new AbortController();
 let networksKnown = false;
 
-/** @param {string} id @returns {HTMLElement} */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const choice = /** @type {HTMLSelectElement} */ (byId("model"));
 
 /** @param {string} key The text to show in the drop area, until the next one. */
@@ -103,7 +102,7 @@ async function walkUnlocked(file, signal) {
 }
 
 /** @param {File} file */
-async function walk(file) {
+async function takeIn(file) {
   abort.abort();
   const { signal } = (abort = new AbortController());
   showHint("drop.hint");
@@ -125,7 +124,7 @@ async function walk(file) {
 }
 
 function again() {
-  if (state.file) walk(state.file);
+  if (state.file) takeIn(state.file);
 }
 
 /** @param {MouseEvent} event */
@@ -145,7 +144,7 @@ async function changeLanguage(event) {
 
 startToken();
 await startLanguage();
-listen(walk, (key) => {
+listen(takeIn, (key) => {
   showHint(key);
   announce(t(key));
 });

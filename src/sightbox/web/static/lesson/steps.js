@@ -1,6 +1,7 @@
 /** Writes the steps of a walk, in the present language; knows nothing but the walk. */
 
-import { decimal, language, languageTag, percent, t, translate } from "../js/i18n.js";
+import { find, instantiate } from "../js/elements.js";
+import { decimal, language, languageTag, percent, t } from "../js/i18n.js";
 import { barChart } from "./charts.js";
 
 /** @typedef {import("./ask.js").Step} Step */
@@ -12,17 +13,6 @@ const CHANNELS = ["lesson.red", "lesson.green", "lesson.blue"];
 function number(value, digits = 0) {
   const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
   return value.toLocaleString(language(), options).replace("-", "−");
-}
-
-/** @param {ParentNode} root @param {string} selector @returns {HTMLElement} */
-const find = (root, selector) => /** @type {HTMLElement} */ (root.querySelector(selector));
-
-/** @param {string} id @returns {HTMLElement} A fresh copy of a template's only element. */
-function instantiate(id) {
-  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id));
-  const copy = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
-  translate(copy);
-  return copy;
 }
 
 /** @param {string} name @param {string} className @param {Element[]} children */
@@ -44,7 +34,7 @@ function picture(address, caption, alt = caption) {
 }
 
 /** @param {Record<string, string>} label @returns {string} In the present language, if it has one. */
-const nameOf = (label) => label[language()] ?? Object.values(label)[0];
+const nameOf = (label) => label[language()] ?? Object.values(label)[0] ?? "";
 
 /** @param {Walk} walk @param {Step} step @returns {number} Its number among the stages, from 1. */
 const stageNumber = (walk, step) => walk.steps.filter(({ kind }) => kind === "stage").indexOf(step) + 1;
@@ -58,20 +48,20 @@ function textKey(walk, step) {
   const place = stageNumber(walk, step);
   if (place === 1) return "step.stage.first";
   if (place === count) return "step.stage.last";
-  return step.facts.source[2] > step.shape[3] ? "step.stage.smaller" : "step.stage.same";
+  return step.facts.source[2] > (step.shape[3] ?? 0) ? "step.stage.smaller" : "step.stage.same";
 }
 
 /** @param {Walk} walk @param {Step} step @returns {Record<string, string>} What its text tells. */
 function valuesOf(walk, step) {
   const { shape, facts } = step;
   const best = walk.best[0];
-  const [height, width] = shape.length === 4 ? shape.slice(2) : shape;
+  const [height = 0, width = 0] = shape.length === 4 ? shape.slice(2) : shape;
   /** @type {Record<string, string>} */
   const values = {
-    count: number(shape[shape.length - 1]),
+    count: number(shape.at(-1) ?? 0),
     channels: number(shape[1] ?? 0),
     height: number(facts.height ?? height),
-    width: number(facts.width ?? width ?? 0),
+    width: number(facts.width ?? width),
     side: number(height),
     before: number(facts.source?.[0] ?? 0),
     shown: number(step.planes.length),
@@ -101,7 +91,7 @@ function showPhotos(step) {
 /** @param {Step} step */
 function showPlanes(step) {
   const figures = step.planes.map(({ channel, low, high, png }) => {
-    if (step.kind === "normalize") return picture(png, t(CHANNELS[channel]));
+    if (step.kind === "normalize") return picture(png, t(CHANNELS[channel] ?? ""));
     const values = { number: number(channel), low: number(low, 2), high: number(high, 2) };
     return picture(png, t("lesson.channel", values), t("lesson.channel.alt", values));
   });
@@ -122,7 +112,7 @@ function showBytes({ facts }) {
 function showAddition({ name, ratio, planes }) {
   const row = instantiate("addition-template");
   row.querySelectorAll("img").forEach((image, place) => {
-    image.src = planes[place].png;
+    image.src = planes[place]?.png ?? "";
   });
   const label = t("lesson.residual.map", { number: number(planes[0].channel), name });
   find(row, ".sum").setAttribute("aria-label", `${label}: x + F(x)`);
@@ -205,12 +195,18 @@ export function createStep(walk, step, place) {
   return root;
 }
 
+/** @param {number[]} shape NCHW, HWC, or a list. @returns {[number, number]} Maps, and rows of each. */
+function depthAndHeight(shape) {
+  if (shape.length === 4) return [shape[1] ?? 0, shape[2] ?? 0];
+  if (shape.length === 3) return [shape[2] ?? 0, shape[0] ?? 0];
+  return [shape.at(-1) ?? 0, 1];
+}
+
 /** @param {Walk} walk @param {Step} step @param {number} place From 0. @returns {HTMLElement} */
 export function createSignpost(walk, step, place) {
   const root = instantiate("way-template");
   const link = /** @type {HTMLAnchorElement} */ (find(root, "a"));
-  const { shape } = step;
-  const [deep, high] = shape.length === 4 ? [shape[1], shape[2]] : shape.length === 3 ? [shape[2], shape[0]] : [shape[shape.length - 1], 1];
+  const [deep, high] = depthAndHeight(step.shape);
   link.href = `#step-${place + 1}`;
   find(root, ".way-name").textContent = nameOfStep(walk, step);
   find(root, ".way-time").textContent = step.ms === null ? "" : decimal(step.ms);
