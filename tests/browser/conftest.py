@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from browser.chromium import find_chromium, launch
 from browser.gate import GatedClassifier
+from browser.what_if import WATCH
 from serving import serving
 from sightbox.classifier import Classifier
 
@@ -90,6 +91,12 @@ def page(open_page: Callable[..., Page], server_url: str) -> Page:
 def gated_page(open_page: Callable[..., Page], gated_url: str) -> Page:
     """The page of the classifier behind the gate."""
     return open_page(gated_url)
+
+
+@pytest.fixture
+def watched(open_page: Callable[..., Page], server_url: str) -> Page:
+    """The page of the real model, with what it sends kept."""
+    return open_page(server_url, first=WATCH)
 
 
 def _watch(page: Page, origin: str, faults: list[str]) -> None:

@@ -2,12 +2,14 @@
 
 import io
 import sys
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
@@ -19,21 +21,41 @@ from sightbox.classifier import Classifier  # noqa: E402
 from sightbox.store import Store  # noqa: E402
 
 DOCS = TESTS.parent / "docs"
-PICTURES = {"en": "page.png", "zh": "page.zh-CN.png"}
+PICTURES = {"en": "{}.png", "zh": "{}.zh-CN.png"}
+
+SCREEN: ViewportSize = {"width": 1280, "height": 800}
 
 FLAT_COLOURS = 8
 """So many of a picture's commonest colours stay as they are: those of the page itself."""
 
 
-def capture(browser: Browser, url: str, language: str) -> Image.Image:
+def capture_page(page: Page) -> bytes:
     """Returns the page with two recognised photos, as a person sees it."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    page.goto(f"{url}/?lang={language}")
     # One after the other, so that neither waits for its turn.
     for count, photo in enumerate((COFFEE, CHELSEA), start=1):
         choose(page, photo)
         expect(cards(page, "done")).to_have_count(count)
-    return Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    return page.screenshot(full_page=True)
+
+
+def capture_what_if(page: Page) -> bytes:
+    """Returns the view that changes a picture, with the cup of coffee covered."""
+    choose(page, COFFEE)
+    cards(page, "done").locator(".what-if").click()
+    view = page.locator("#whatif")
+    view.locator("#whatif-brush-size input").fill("50")
+    box = view.locator("canvas").bounding_box()
+    assert box is not None
+    for across, down in ((0.47, 0.3), (0.47, 0.42)):
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        page.mouse.down()
+    page.mouse.up()
+    expect(view.locator("table")).to_have_attribute("aria-busy", "false")
+    expect(view.locator("#whatif-sent")).to_contain_text("PNG")
+    return view.screenshot()
+
+
+VIEWS: dict[str, Callable[[Page], bytes]] = {"page": capture_page, "what-if": capture_what_if}
 
 
 def reduce_colours(picture: Image.Image) -> Image.Image:
@@ -53,7 +75,7 @@ def reduce_colours(picture: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    """Takes one picture for each language, with the embedded model."""
+    """Takes a picture of each view in each language, with the embedded model."""
     with TemporaryDirectory() as folder:
         home = Path(folder)
         Store(home).prepare_embedded()
@@ -68,9 +90,11 @@ def _take_pictures(home: Path) -> None:
         launch(playwright) as browser,
     ):
         classifier.classify(CHELSEA)  # the first one is slower
-        for language, name in PICTURES.items():
-            picture = reduce_colours(capture(browser, url, language))
-            picture.save(DOCS / name, optimize=True)
+        for (name, capture), (language, form) in product(VIEWS.items(), PICTURES.items()):
+            page = browser.new_page(viewport=SCREEN, reduced_motion="reduce")
+            page.goto(f"{url}/?lang={language}")
+            picture = Image.open(io.BytesIO(capture(page))).convert("RGB")
+            reduce_colours(picture).save(DOCS / form.format(name), optimize=True)
 
 
 if __name__ == "__main__":

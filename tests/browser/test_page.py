@@ -164,7 +164,7 @@ def test_everything_works_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(cards(page)).to_have_count(1)
     expect(page.locator(".remove")).to_be_focused()
-    for name in (".why", ".more summary", ".timing summary"):
+    for name in (".why", ".what-if", ".more summary", ".timing summary"):
         page.keyboard.press("Tab")
         expect(page.locator(f".card {name}")).to_be_focused()
     page.locator(".remove").focus()

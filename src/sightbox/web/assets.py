@@ -25,6 +25,7 @@ ENDPOINT = "static"
 
 TYPES = {
     ".css": "text/css",
+    ".html": "text/html",
     ".js": "text/javascript",
     ".json": "application/json",
     ".png": "image/png",

@@ -6,6 +6,7 @@ import { decimal, errorKey, labelOf, language, languageTag, otherLanguage, perce
 import { offerMore } from "./more.js";
 import { showTimes } from "./times.js";
 import { isSure, verdict } from "./verdict.js";
+import { offerWhatIf } from "./what_if.js";
 import { createWhy } from "./why.js";
 
 /** @typedef {import("./api.js").Result} Result */
@@ -127,6 +128,7 @@ export function createCard(item, actions) {
   find(root, ".retry").addEventListener("click", actions.retry);
   find(root, ".again").addEventListener("click", actions.retry);
   offerMore(item, root);
+  offerWhatIf(item, root);
 
   /** @param {Result} result */
   function showResult({ predictions, model, timings_ms, image }) {

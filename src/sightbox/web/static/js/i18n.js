@@ -70,14 +70,26 @@ export function translate(node) {
 /** Where the texts are; a page may name one more place, of texts that it alone has. */
 const PLACES = ["../i18n/", root.dataset.texts ?? ""].filter(Boolean);
 
+/** @param {string} place @param {Language} code @returns {Promise<Record<string, string>>} */
+async function fetchTexts(place, code) {
+  const response = await fetch(new URL(`${place}${code}.json`, import.meta.url));
+  if (!response.ok) throw new TypeError(`no catalogue for ${code}`);
+  return response.json();
+}
+
 /** @param {Language} code */
 async function load(code) {
-  const texts = await Promise.all(PLACES.map(async (place) => {
-    const response = await fetch(new URL(`${place}${code}.json`, import.meta.url));
-    if (!response.ok) throw new TypeError(`no catalogue for ${code}`);
-    return response.json();
-  }));
-  catalogue = Object.assign({}, ...texts);
+  catalogue = Object.assign({}, ...await Promise.all(PLACES.map((place) => fetchTexts(place, code))));
+}
+
+/**
+ * Have the texts of one more place, from now on in every language.
+ * @param {string} place Relative to this module.
+ */
+export async function addTexts(place) {
+  if (PLACES.includes(place)) return;
+  Object.assign(catalogue, await fetchTexts(place, language()));
+  PLACES.push(place);
 }
 
 /**
