@@ -12,6 +12,7 @@ import pytest
 import skimage
 from PIL import Image
 
+from serving import serving
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.settings_table import PREFIX
@@ -78,6 +79,13 @@ def dummy(home: Path) -> Iterator[Classifier]:
     """The dummy backend under the embedded model's card."""
     with Classifier(backend=DummyBackend(), home=home) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    """The dummy backend, served with the settings' defaults for all tests of a module."""
+    with Classifier(backend=DummyBackend(), home=home) as made, serving(made, home=home) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

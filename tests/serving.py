@@ -10,12 +10,15 @@ import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask
 
+from sightbox.backends import Pixels
+from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.residents import Residents
 from sightbox.settings import Settings, load_settings
@@ -94,6 +97,38 @@ class Clock:
         return self.now
 
 
+class Gate:
+    """Counts the pictures that reach the engine; keeps them there while it is shut."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.entered, self.open = threading.Event(), threading.Event()
+        self.open.set()
+
+    def __call__(self, images: Pixels) -> None:
+        """Lets a batch wait."""
+        self.pictures += len(images)
+        self.entered.set()
+        assert self.open.wait(60)
+
+    def shut(self) -> None:
+        """Keeps the next batch."""
+        self.entered.clear()
+        self.open.clear()
+
+
+@contextmanager
+def gated(home: Path) -> Iterator[tuple[Classifier, Gate]]:
+    """Gives a classifier whose engine waits behind a gate, which is shut, and open at the end."""
+    gate = Gate()
+    with Classifier(backend=DummyBackend(gate), home=home) as classifier:
+        gate.shut()
+        try:
+            yield classifier, gate
+        finally:
+            gate.open.set()
+
+
 @contextmanager
 def running(
     app: Flask, settings: Settings, clock: Callable[[], float] = time.monotonic
@@ -107,6 +142,15 @@ def running(
     finally:
         server.stop()
         thread.join()
+
+
+@contextmanager
+def undecoded(classifier: Classifier) -> Iterator[None]:
+    """Keeps every picture from being decoded: all places are taken."""
+    with ExitStack() as turns:
+        for _ in range(classifier.decoder.budget.pictures):
+            turns.enter_context(classifier.decoder.budget.turn())
+        yield
 
 
 @contextmanager

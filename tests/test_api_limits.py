@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,14 +14,13 @@ from serving import (
     assert_problem,
     connect,
     form,
+    gated,
     hear,
     part,
     running,
     say,
     serving,
 )
-from sightbox.backends import Pixels
-from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web import connections
@@ -36,13 +33,6 @@ POST = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 HEAD_BYTES = 16_000
 TEXT_BYTES = 500_000
-
-
-@pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made) as served:
-        yield served
 
 
 def test_body_limit_has_a_sharp_edge(dummy: Classifier) -> None:
@@ -76,7 +66,9 @@ def test_parts_limit_is_kept(dummy: Classifier, cat: bytes) -> None:
     with serving(dummy, max_parts=2) as url:
         assert ask(url, "/v1/classify", form(cat, cat), FORM)[0] == 200
         answer = ask(url, "/v1/classify", form(cat, cat, cat), FORM)
-    assert_problem(answer, 413, "too_many_parts")
+    told = assert_problem(answer, 413, "too_many_parts")
+    assert "more than 2 parts" in told
+    assert "max_parts" in told
 
 
 def test_malformed_request_line_is_a_problem(url: str) -> None:
@@ -261,32 +253,24 @@ def test_two_largest_uploads_always_find_room(dummy: Classifier) -> None:
 
 
 def test_upload_counts_while_it_waits_even_if_its_client_has_gone(home: Path, cat: bytes) -> None:
-    inside, go_on = threading.Event(), threading.Event()
-    first = iter([True])
-
-    def hold(_images: Pixels) -> None:
-        if not next(first, False):
-            inside.set()
-            go_on.wait()
-
     settings = load_settings(port=0, http_threads=1)
     with (
-        Classifier(backend=DummyBackend(hold), home=home) as classifier,
+        gated(home) as (classifier, gate),
         running(create_app(classifier, settings), settings) as server,
     ):
         try:
             head = POST + f"Content-Length: {len(cat)}\r\n\r\n".encode()
             with connect(server.url) as one:
                 one.sendall(head + cat)
-                inside.wait()
+                assert gate.entered.wait(60)
                 with connect(server.url) as other:
                     other.sendall(head + cat)
                     while server._waitress.buffered.count() < 2 * len(cat):
                         pass
                 assert server._waitress.buffered.count() == 2 * len(cat)
-                go_on.set()
+                gate.open.set()
                 assert hear(one)[0] == 200
             while server._waitress.buffered.count():
                 pass
         finally:
-            go_on.set()
+            gate.open.set()

@@ -188,19 +188,22 @@ def test_failing_batch_fails_its_own_calls_and_a_fresh_worker_goes_on() -> None:
         assert batcher.ask(picture(8)).logits[0] == 8
 
 
-def test_broken_engine_is_not_ready_until_it_answers_the_proof_again() -> None:
+@pytest.mark.parametrize("failure", [BackendError("Out of order."), MemoryError(), SystemExit()])
+def test_broken_engine_is_not_ready_until_it_answers_the_proof_again(
+    failure: BaseException,
+) -> None:
     broken, failed_again = threading.Event(), threading.Event()
 
     def run(batch: Pixels) -> Logits:
         if broken.is_set():
             if not batch.any():
                 failed_again.set()
-            raise BackendError("Out of order.")
+            raise failure
         return echo(batch)
 
     with batching(run) as batcher:
         broken.set()
-        with pytest.raises(BackendError, match="Out of order"):
+        with pytest.raises(BackendError, match=r"Out of order|engine failed: \w+Er|SystemExit"):
             batcher.ask(picture(1))
         failed_again.wait()
         assert not batcher.ready
@@ -209,6 +212,35 @@ def test_broken_engine_is_not_ready_until_it_answers_the_proof_again() -> None:
         broken.clear()
         wait_until_ready(batcher)
         assert batcher.ask(picture(3)).logits[0] == 3
+
+
+def test_worker_that_cannot_be_replaced_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gate = Gate()
+
+    def fail(batch: Pixels) -> Logits:
+        gate(batch)
+        if batch.any():
+            raise BackendError("Out of order.")
+        return echo(batch)
+
+    with batching(fail, max_batch=1) as batcher:
+        gate.armed = True
+        with asking(batcher, range(1, 4)) as found:
+            gate.inside.wait()
+            wait_for_depth(batcher, 2)
+            monkeypatch.setattr(threading.Thread, "start", none_left)
+            gate.go_on.set()
+        monkeypatch.undo()
+        assert {type(answer) for answer in found.values()} == {BackendError}
+        assert not batcher.ready
+        with pytest.raises(BackendError, match="out of order"):
+            batcher.ask(picture(9))
+    assert "no thread for a fresh worker" in caplog.text
 
 
 def test_wrong_number_of_answers_is_an_error() -> None:

@@ -17,9 +17,9 @@ from serving import Clock, ask, assert_problem, connect, hear, running, serving
 from sightbox.classifier import Classifier
 from sightbox.machine import allow_open_files
 from sightbox.settings import load_settings
-from sightbox.web.accepting import REFUSALS
 from sightbox.web.app import create_app
 from sightbox.web.connections import Channel
+from sightbox.web.listening import REFUSALS
 from sightbox.web.receiving import Request
 from sightbox.web.server import Server
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from PIL import Image
 from sightbox import Classifier
 from sightbox.backends.dummy import DummyBackend
 from sightbox.cli.classify import open_classifier
-from sightbox.decoding.budget import ENDLESS, DecodeBudget, Patience
+from sightbox.decoding.budget import DecodeBudget
 from sightbox.decoding.decoder import Decoder, default_megapixels
 from sightbox.errors import DeadlineError, ImageError, RequestError
+from sightbox.patience import Patience
 from sightbox.pictures import PreparedPicture
 from sightbox.settings import load_settings
 
@@ -144,7 +144,7 @@ def test_wait_ends_at_its_deadline_and_leaves_nothing(
         ):
             permit(1)
         assert budget.waiting == 0
-    with budget.turn(Patience(time.monotonic())) as permit:  # there is room: nothing to wait for
+    with budget.turn() as permit:
         permit(MEGA)
 
 
@@ -167,20 +167,22 @@ def test_those_behind_who_gives_up_go_on(threads: ThreadPoolExecutor) -> None:
 
 def test_picture_that_nobody_wants_any_more_is_not_decoded(threads: ThreadPoolExecutor) -> None:
     budget = DecodeBudget(pictures=2, megapixels=1)
-    decoded = threading.Event()
+    left, decoded = threading.Event(), threading.Event()
 
     def decode() -> None:
-        with budget.turn(Patience(abandoned=lambda: True)) as permit:
+        with budget.turn(Patience(abandoned=left.is_set)) as permit:
             permit(MEGA)
             decoded.set()
 
     with held(threads, budget, MEGA):
         asked = threads.submit(decode)
         until(lambda: budget.waiting == 1)
-    with pytest.raises(DeadlineError, match="Nobody waits"):
-        asked.result()
+        left.set()
+    for attempt in (asked, threads.submit(decode)):  # after a wait, and where there is room
+        with pytest.raises(DeadlineError, match="Nobody waits"):
+            attempt.result()
     assert not decoded.is_set()
-    with budget.turn(ENDLESS) as permit:
+    with budget.turn() as permit:
         permit(MEGA)
 
 
@@ -227,21 +229,34 @@ def test_wait_for_decoding_counts_as_queue_time_and_not_twice(
     assert spent.decode + spent.preprocess + spent.queue + spent.infer <= spent.total
 
 
+def test_picture_whose_time_is_over_is_not_decoded_even_where_there_is_room() -> None:
+    budget = DecodeBudget(pictures=1, megapixels=1)
+    entered = False
+    with pytest.raises(DeadlineError, match="time was over"), budget.turn(Patience.lasting(0)):
+        entered = True
+    assert not entered
+
+
 class SlowDecoder(Decoder):
-    """Says that each picture has waited for a thousand seconds."""
+    """Takes a fifth of a second for each picture."""
 
     def prepare(self, *args: Any, **options: Any) -> PreparedPicture:  # noqa: ANN401
-        """Decodes without a wait."""
-        return replace(super().prepare(*args, **options), waited=1000.0)
+        """Decodes, and lets time pass."""
+        prepared = super().prepare(*args, **options)
+        end = time.monotonic() + 0.2
+        until(lambda: time.monotonic() > end)
+        return prepared
 
 
 def test_time_is_over_for_the_engine_when_decoding_has_used_it_up(
     home: Path, gradient: Image.Image
 ) -> None:
     with Classifier(backend=DummyBackend(), home=home, decoding=SlowDecoder()) as classifier:
-        assert classifier.classify(gradient, timeout=2000)
+        assert classifier.classify(gradient, timeout=60)
         with pytest.raises(DeadlineError):
-            classifier.classify(gradient, timeout=500)
+            classifier.classify(gradient, timeout=0.2)
+        found = list(classifier.classify_many([gradient] * 2, timeout=0.2))
+        assert [type(one) for one in found] == [DeadlineError] * 2
 
 
 def test_damaged_picture_gives_its_turn_back(home: Path) -> None:
@@ -250,7 +265,7 @@ def test_damaged_picture_gives_its_turn_back(home: Path) -> None:
         for _ in range(20):
             with pytest.raises(ImageError):
                 classifier.prepare(b"\x89PNG\r\n\x1a\n damaged")
-        with decoder.budget.turn(Patience(time.monotonic())) as permit:
+        with decoder.budget.turn(Patience.lasting(60)) as permit:
             permit(MEGA)
 
 

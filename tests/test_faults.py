@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,13 +16,18 @@ import psutil
 import pytest
 from PIL import Image
 
+import sightbox
 from serving import ask, assert_problem, connect, hear, serving
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
+from sightbox.store import Store
 
 REQUESTS = 100
 CYCLES = 50
+
+GRACE = 10
+"""The default of the setting `grace`, s: with all answered, the server is gone within it."""
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), SystemExit(), MemoryError()])
@@ -122,9 +129,91 @@ def test_every_accepted_request_is_answered_after_sigterm() -> None:
         assert hear(clients[0])[0] == 200
         process.send_signal(signal.SIGTERM)
         answers = [hear(client)[0] for client in clients[1:]]
-        process.wait()
+        process.wait(GRACE)
     assert answers == [200] * (REQUESTS - 1)
     assert process.returncode == 0
+
+
+HALF_WAY = """
+import os, pathlib, signal, sys
+left = last = int(sys.argv.pop())
+def watch(event, arguments):
+    global left
+    if event == "open" and "w" in str(arguments[1]) or event == "os.rename":
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+from sightbox.store import Store
+Store(pathlib.Path(sys.argv[1])).prepare_embedded()
+print(last - left)
+"""
+
+
+def test_start_that_is_killed_leaves_nothing_half_written(tmp_path: Path, cat: bytes) -> None:
+    """SIGKILL before a file is opened or gets its name; each next start goes on from there."""
+
+    def prepare(home: Path, step: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", HALF_WAY, str(home), str(step)]
+        return subprocess.run(command, check=False, timeout=120, stdout=subprocess.PIPE, text=True)
+
+    def files(home: Path) -> set[str]:
+        return {path.name for path in (home / "models").glob("[!.]*/*") if path.is_file()}
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    steps = int(prepare(whole, 0).stdout)
+    assert steps > 3
+    for step in (1, steps // 2, steps - 1, steps):
+        assert prepare(killed, step).returncode == -signal.SIGKILL
+        assert files(killed) in (set(), files(whole))
+    assert prepare(killed, 0).returncode == 0
+    assert [check.problem for check in Store(killed).verify("efficientnet-lite0")] == [None] * 3
+    with Classifier(home=killed) as made:
+        assert made.classify(cat).predictions
+
+
+TIME_OF_DAY = {"benchmark/report.py", "cli/verify.py", "web/dialects/counters.py"}
+"""What may read it: to tell when something was."""
+
+
+def test_no_time_limit_follows_a_clock_that_may_be_set() -> None:
+    source = Path(sightbox.__file__).parent
+    read = re.compile(r"\btime\.time(_ns)?\(|\bfrom time import .*\btime\b|datetime\.(utc)?now")
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if read.search(path.read_text())
+    }
+    assert found == TIME_OF_DAY
+
+
+def test_waits_and_models_are_as_long_after_the_clock_was_set(
+    home: Path, cat: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture waits for the engine while the time of day jumps by a day, and back by two."""
+    inside, go_on, now = threading.Event(), threading.Event(), time.time
+    answers: list[int] = []
+
+    def hold(_images: Pixels) -> None:
+        inside.set()
+        assert go_on.wait(60)
+
+    go_on.set()
+    with Classifier(backend=DummyBackend(hold), home=home) as made, serving(made) as url:
+        for jump in (86_400, -86_400):
+            inside.clear()
+            go_on.clear()
+            waits = threading.Thread(
+                target=lambda: answers.append(ask(url, "/v1/classify", cat)[0])
+            )
+            waits.start()
+            assert inside.wait(60)
+            monkeypatch.setattr(time, "time", lambda jump=jump: now() + jump)
+            assert ask(url, "/livez")[0] == 200
+            go_on.set()
+            waits.join()
+        assert ask(url, "/readyz")[0] == 200
+    assert answers == [200, 200]
 
 
 FORK = """

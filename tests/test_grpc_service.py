@@ -1,11 +1,13 @@
 """The Open Inference Protocol over gRPC, asked by the stock Triton client and by hand."""
 
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 from tritonclient import grpc as triton
@@ -39,6 +42,9 @@ from sightbox.web.second_port import grpc_beside
 MODEL = "efficientnet-lite0"
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
 PROTO = files("sightbox.web").joinpath("open_inference_grpc.proto").read_text("utf-8")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of HTTP/2 says first, and empty settings (RFC 9113, sections 3.4 and 6.5)."""
+
 RIGHT = {"authorization": f"Bearer {TOKEN}"}
 """What a client sends with each call."""
 
@@ -430,42 +436,204 @@ def test_missing_token_is_told_before_the_request_is_sent(dummy: Classifier) -> 
 
 
 def test_request_that_never_comes_is_given_up(
-    dummy: Classifier,
-    pixels: Pixels,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    dummy: Classifier, pixels: Pixels, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each of the two calls there may be is stalled; then another one is answered."""
-    monkeypatch.setattr(grpc_service, "SENDING_SECONDS", 0.2)
     never = threading.Event()
     with (
-        serving_rpc(dummy, http_threads=1) as address,
-        grpc.insecure_channel(address) as channel,
+        serving_rpc(dummy, http_threads=1, idle_seconds=1) as address,
+        stalling(address, never, calls=2) as stalled,
         calling(address) as stub,
     ):
-        call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
-        stalled = [call.future(_nothing(never)) for _ in range(2)]
         assert {one.code() for one in stalled} == {grpc.StatusCode.CANCELLED}
         never.set()
-        assert _answer_when_there_is_room(stub, request_of(pixels)).model_name
+        assert stub.ModelInfer(request_of(pixels)).model_name
     assert not caplog.records
 
 
-def test_calls_at_once_have_a_limit(dummy: Classifier) -> None:
-    """Two that are stalled are as many as one thread of HTTP allows."""
+def test_calls_at_once_have_a_limit_and_probes_are_answered_beside_it(
+    dummy: Classifier, pixels: Pixels
+) -> None:
+    """Two that are stalled are as many as one thread of HTTP allows; the edge is sharp."""
+    never = threading.Event()
+    with serving_rpc(dummy, http_threads=1) as address, calling(address) as stub:
+        with stalling(address, never, calls=1) as stalled:
+            assert stub.ModelInfer(request_of(pixels)).model_name
+        with stalling(address, never, calls=2) as stalled:
+            told = _first_refusal(stub, request_of(pixels))
+            assert told.code() == grpc.StatusCode.UNAVAILABLE
+            assert "2 calls are worked on already" in told.details()
+            assert "http_threads" in told.details()
+            assert stub.ServerLive(messages.ServerLiveRequest()).live
+            assert stub.ServerReady(messages.ServerReadyRequest()).ready
+            never.set()
+            assert {one.code() for one in stalled} == {grpc.StatusCode.INVALID_ARGUMENT}
+        assert stub.ModelInfer(request_of(pixels)).model_name
+
+
+def test_calls_beyond_all_threads_are_refused_by_grpc_itself(
+    dummy: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_service, "SPARE_THREADS", 0)
     never = threading.Event()
     with (
         serving_rpc(dummy, http_threads=1) as address,
-        grpc.insecure_channel(address) as channel,
+        stalling(address, never, calls=2),
         calling(address) as stub,
     ):
-        call = channel.stream_unary(f"/{SERVICE}/ModelInfer")
-        stalled = [call.future(_nothing(never)) for _ in range(2)]
-        assert _first_refusal(stub) == grpc.StatusCode.RESOURCE_EXHAUSTED
+        told = _first_refusal(stub, messages.ServerLiveRequest(), "ServerLive")
         never.set()
-        assert {one.code() for one in stalled} == {grpc.StatusCode.INVALID_ARGUMENT}
-        live = _answer_when_there_is_room(stub, messages.ServerLiveRequest(), "ServerLive")
-    assert live.live
+    assert told.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_requests_in_memory_have_a_limit(dummy: Classifier, pixels: Pixels) -> None:
+    """While two are there, a third is not read; it waits, and in the end is told why not."""
+    never = threading.Event()
+    given = {"max_body_mb": 1, "max_buffered_mb": 2}
+    with serving_rpc(dummy, **given, max_wait=0.2) as address, calling(address) as stub:
+        with stalling(address, never, calls=1):
+            assert stub.ModelInfer(request_of(pixels)).model_name
+        with stalling(address, never, calls=2):
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
+            asked = request_of(pixels)
+            while (told := _outcome(stub, asked)) is None:
+                pass
+            assert (told.code(), "max_wait" in told.details()) == (code, True)
+            never.set()
+
+
+def test_connection_is_told_how_many_streams_it_may_open(dummy: Classifier) -> None:
+    """In the server's settings: SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, section 6.5.2)."""
+    with serving_rpc(dummy, http_threads=3) as address, connect_to(address) as connection:
+        greeting = connection.recv(4096)
+    length, kind = int.from_bytes(greeting[:3]), greeting[3]
+    fields = struct.iter_unpack(">HI", greeting[9 : 9 + length])
+    assert (kind, dict(fields)[3]) == (4, 3 * 2 * 4)
+
+
+def test_burst_within_the_limit_is_answered(dummy: Classifier, pixels: Pixels) -> None:
+    """A stricter limit of streams has gRPC refuse clients that keep to it."""
+    with serving_rpc(dummy, http_threads=4) as address, calling(address) as stub:
+        for _ in range(8):
+            burst = [stub.ModelInfer.future(request_of(pixels[:1])) for _ in range(8)]
+            assert [one.code() for one in burst] == [grpc.StatusCode.OK] * 8
+
+
+def test_connections_have_a_sharp_limit(dummy: Classifier) -> None:
+    """Nobody can be told why: gRPC closes what connects beyond it before a word was said."""
+    with serving_rpc(dummy, max_connections=8) as address, ExitStack() as stack:
+        for _ in range(8):
+            assert greeted(stack.enter_context(connect_to(address)))
+        late = stack.enter_context(connect_to(address))
+        assert not greeted(late)
+
+
+@pytest.mark.parametrize("greeting", [b"", PREFACE])
+def test_connection_without_calls_is_closed(dummy: Classifier, greeting: bytes) -> None:
+    """Whether it has said what gRPC begins with or nothing at all."""
+    with serving_rpc(dummy, idle_seconds=1) as address, connect_to(address, greeting) as silent:
+        begun = time.monotonic()
+        heard = b"".join(iter(lambda: silent.recv(4096), b""))
+        assert 0.5 < time.monotonic() - begun < 30
+    assert heard, "the server greets, and says why it ends"
+
+
+def test_connection_has_a_largest_age(dummy: Classifier) -> None:
+    """A call that would never end ends with it."""
+    never = threading.Event()
+    with (
+        serving_rpc(dummy, request_seconds=1, idle_seconds=3600) as address,
+        stalling(address, never, calls=1) as stalled,
+    ):
+        assert stalled[0].code() == grpc.StatusCode.UNAVAILABLE
+        never.set()
+
+
+def test_head_has_a_sharp_limit(served: Served) -> None:
+    """Names and values, and 32 bytes for each (RFC 9113, section 6.5.2)."""
+    asked = messages.ServerLiveRequest()
+
+    def fits(size: int) -> bool:
+        try:
+            return bool(stub.ServerLive(asked, metadata=[("x", "y" * size)]).live)
+        except grpc.RpcError as error:
+            refused: Any = error
+            assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "16000" in refused.details()
+            return False
+
+    with calling(served.address) as stub:
+        least, most = 1, 17_000
+        while most - least > 1:
+            size = (least + most) // 2
+            least, most = (size, most) if fits(size) else (least, size)
+        assert 15_000 < least < 16_000
+        assert [fits(least), fits(most)] * 3 == [True, False] * 3
+
+
+@pytest.mark.parametrize("leave", ["cancel", "deadline"])
+def test_picture_of_a_client_that_has_left_is_not_computed(
+    home: Path, pixels: Pixels, leave: str
+) -> None:
+    """The engine is busy; a second client asks and leaves; a third one is answered."""
+    computed: list[int] = []
+    entered, released = threading.Event(), threading.Event()
+    released.set()
+
+    def hold(batch: Pixels) -> None:
+        computed.append(len(batch))
+        entered.set()
+        assert released.wait(60)
+
+    one = pixels[:1]
+    with (
+        Classifier(backend=DummyBackend(hold), home=home) as made,
+        serving_rpc(made) as address,
+        calling(address) as stub,
+    ):
+        try:
+            entered.clear()
+            released.clear()
+            stays = stub.ModelInfer.future(request_of(one))
+            assert entered.wait(60)
+            limit = 0.5 if leave == "deadline" else None
+            leaves = stub.ModelInfer.future(request_of(pixels), timeout=limit)
+            while made.load.waiting < 2:
+                pass
+            if leave == "cancel":
+                leaves.cancel()
+            code = "CANCELLED" if leave == "cancel" else "DEADLINE_EXCEEDED"
+            assert leaves.code() == grpc.StatusCode[code]
+            # The server has heard of it when it has answered what came after.
+            assert stub.ServerLive(messages.ServerLiveRequest()).live
+        finally:
+            released.set()
+        assert stays.result().model_name
+        assert stub.ModelInfer(request_of(one)).model_name
+    assert computed == [1, 1, 1], "the proof, the first client's and the third one's"
+
+
+OWN = [("grpc.use_local_subchannel_pool", 1)]
+"""Makes a channel a connection: those of one address share one otherwise."""
+
+
+@contextmanager
+def stalling(address: str, until: threading.Event, calls: int) -> Iterator[list[Any]]:
+    """Gives calls whose requests do not come, each over a connection of its own."""
+    until.clear()
+    with ExitStack() as stack:
+        channels = [stack.enter_context(grpc.insecure_channel(address, OWN)) for _ in range(calls)]
+        stalled = [
+            channel.stream_unary(f"/{SERVICE}/ModelInfer").future(_nothing(until))
+            for channel in channels
+        ]
+        for channel in channels:
+            grpc.channel_ready_future(channel).result(60)
+        try:
+            yield stalled
+        finally:
+            until.set()
+            assert all(call.code() is not grpc.StatusCode.OK for call in stalled)
 
 
 def _nothing(until: threading.Event) -> Iterator[bytes]:
@@ -474,13 +642,35 @@ def _nothing(until: threading.Event) -> Iterator[bytes]:
     yield from ()
 
 
-def _answer_when_there_is_room(stub: Any, asked: Any, method: str = "ModelInfer") -> Any:  # noqa: ANN401 - gRPC has no types
-    while True:
-        try:
-            return getattr(stub, method)(asked)
-        except grpc.RpcError as error:
-            refused: Any = error
-            assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+def connect_to(address: str, greeting: bytes = PREFACE) -> socket.socket:
+    """Returns a bare connection over which a client has begun as gRPC does, or otherwise."""
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall(greeting)
+    return connection
+
+
+def greeted(connection: socket.socket) -> bool:
+    """Tells whether the server has said a word, and not closed the connection."""
+    try:
+        return connection.recv(1) != b""
+    except ConnectionResetError:
+        return False
+
+
+def _outcome(stub: Any, asked: Any, method: str = "ModelInfer") -> Any:  # noqa: ANN401 - gRPC has no types
+    """Calls, and returns the error of the call; None when it was answered."""
+    try:
+        getattr(stub, method)(asked)
+    except grpc.RpcError as error:
+        return error
+    return None
+
+
+def _first_refusal(stub: Any, asked: Any, method: str = "ModelInfer") -> Any:  # noqa: ANN401 - gRPC has no types
+    while (refusal := _outcome(stub, asked, method)) is None:
+        pass
+    return refusal
 
 
 def test_stopping_finishes_what_was_accepted_and_takes_no_more(home: Path, pixels: Pixels) -> None:
@@ -500,7 +690,8 @@ def test_stopping_finishes_what_was_accepted_and_takes_no_more(home: Path, pixel
             try:
                 assert entered.wait(60)
                 app.extensions["sightbox"].draining.set()
-                refusal = _first_refusal(stub)
+                asked = messages.ServerLiveRequest()
+                refusal = _first_refusal(stub, asked, "ServerLive").code()
             finally:
                 released.set()
             assert waiting.result(60).model_name
@@ -508,13 +699,16 @@ def test_stopping_finishes_what_was_accepted_and_takes_no_more(home: Path, pixel
     assert refusal in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
-def _first_refusal(stub: Any) -> grpc.StatusCode:  # noqa: ANN401 - gRPC has no types
-    while True:
-        try:
-            stub.ServerLive(messages.ServerLiveRequest())
-        except grpc.RpcError as error:
-            refused: Any = error
-            return refused.code()
+def test_descriptors_and_threads_are_flat_over_50_servers(dummy: Classifier) -> None:
+    """Those of gRPC itself come and go: the least of the first ten and of the last are compared."""
+    process, levels = psutil.Process(), []
+    for _ in range(50):
+        with serving_rpc(dummy) as address, calling(address) as stub:
+            assert stub.ServerLive(messages.ServerLiveRequest()).live
+        levels.append((process.num_fds(), process.num_threads()))
+    for kind in range(2):
+        first, last = (min(some[kind] for some in levels[at : at + 10]) for at in (0, 40))
+        assert last <= first
 
 
 def test_port_of_another_server_is_a_wrong_setting(served: Served, dummy: Classifier) -> None:

@@ -2,15 +2,12 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from flask import request
 
 from serving import ask, assert_problem, running, say, serving
-from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.errors import SettingsError
 from sightbox.settings import load_settings
@@ -19,13 +16,6 @@ from sightbox.web.guard import check_exposure, check_token, is_loopback
 from sightbox.web.server import Server
 
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
-
-
-@pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made) as served:
-        yield served
 
 
 def test_every_answer_carries_the_guarding_headers(url: str, cat: bytes) -> None:

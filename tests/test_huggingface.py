@@ -3,15 +3,12 @@
 import base64
 import gzip
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from serving import Answer, ask, say, serving
-from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.web.dialects.fields import DEFAULT_LIMITS
 from sightbox.web.dialects.huggingface import apply
@@ -19,13 +16,6 @@ from sightbox.web.dialects.huggingface import apply
 MODEL = "efficientnet-lite0"
 PATH = f"/models/{MODEL}"
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
-
-
-@pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made, home=home) as served:
-        yield served
 
 
 def send(url: str, message: object, **headers: str) -> Answer:

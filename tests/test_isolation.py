@@ -24,10 +24,10 @@ from sightbox import Classifier, Prediction
 from sightbox.backends import Pixels
 from sightbox.backends.dummy import DummyBackend
 from sightbox.cli.classify import open_classifier
-from sightbox.decoding import process
+from sightbox.decoding import pool, process
 from sightbox.decoding.decoder import Decoder
 from sightbox.decoding.frames import Job, receive, result_from_json
-from sightbox.decoding.process import ProcessLimits
+from sightbox.decoding.process import DecoderProcess, ProcessLimits
 from sightbox.errors import (
     BackendError,
     ClosedError,
@@ -590,6 +590,26 @@ def test_process_that_does_not_start_is_told_and_tried_again(
                 prepared(decoder, small)
         monkeypatch.setattr(sys, "executable", real)
         assert prepared(decoder, small)
+
+
+def test_place_of_a_process_outlives_every_failure_to_replace_it(
+    monkeypatch: pytest.MonkeyPatch, small: bytes
+) -> None:
+    def fail(_: ProcessLimits) -> DecoderProcess:
+        raise MemoryError
+
+    with Decoder("process") as decoder:
+        prepared(decoder, small)
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "DecoderProcess", fail)
+            for pid in decoder.pids:
+                os.kill(pid, signal.SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            for _ in range(2 * _size()):
+                with pytest.raises(MemoryError):
+                    prepared(decoder, small)
+        for _ in range(2 * _size()):
+            assert prepared(decoder, small)
 
 
 def test_isolation_must_be_known_and_one(home: Path) -> None:

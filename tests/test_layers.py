@@ -24,6 +24,7 @@ LAYERS = {
         "machine",
         "filelock",
         "atomicfile",
+        "patience",
         "tracing",
         "metrics",
         "logs",
@@ -86,7 +87,7 @@ ONLY_IN = {
     "werkzeug": ("web/",),
     "waitress": ("web/",),
     "jinja2": ("evaluation_page.py", "benchmark/page.py", "benchmark/history.py"),
-    "grpc": ("web/grpc_service.py", "web/grpc_client.py"),
+    "grpc": ("web/grpc_service.py", "web/grpc_limits.py", "web/grpc_client.py"),
     "google": (
         "graphs/stages.py",
         "web/grpc_service.py",

@@ -221,6 +221,7 @@ def test_json_has_a_sharp_limit_on_its_values(url: str) -> None:
     for lists, status, told in (
         (999_999, 400, "Input 0 is no JSON object"),
         (1_000_000, 413, "more than 2,000,000 values"),
+        (1_000_000, 413, "max_json_values"),
     ):
         body = b'{"inputs":[' + b"[]," * (lists - 1) + b"[]]}"
         assert sum(map(body.count, (b",", b"[", b"{"))) == 2 * lists + 1

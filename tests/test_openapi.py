@@ -41,13 +41,6 @@ NEVER_ANSWERED = {
 
 
 @pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
 def document(url: str) -> Json:
     """The document of that server."""
     found: Json = ask(url, "/openapi.json")[2]

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from serving import Clock, ask, assert_problem, connect, hear, running
+from serving import Clock, ask, assert_problem, connect, hear, running, undecoded
 from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
@@ -24,8 +24,7 @@ def clock() -> Clock:
 def go_on(dummy: Classifier) -> Iterator[threading.Event]:
     """Keeps every picture from being decoded until it is set."""
     event, turns = threading.Event(), ExitStack()
-    for _ in range(dummy.decoder.budget.pictures):
-        turns.enter_context(dummy.decoder.budget.turn())
+    turns.enter_context(undecoded(dummy))
 
     def release() -> None:
         event.wait()

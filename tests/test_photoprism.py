@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from sightbox.prediction import softmax
 MODEL = "efficientnet-lite0"
 PATH = "/api/v1/vision/labels"
 TOKEN = "a-secret-of-24-characters"  # noqa: S105 - of the tests alone
-
-
-@pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made, home=home) as served:
-        yield served
 
 
 def data_url(picture: bytes) -> str:

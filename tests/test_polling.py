@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from serving import ask, connect, hear, running
+from serving import ask, connect, hear, running, undecoded
 from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
@@ -100,8 +100,7 @@ def test_connections_in_the_queue_are_not_asked_for_each_request(
     settings = load_settings(port=0, http_threads=1)
     with ExitStack() as stack:
         turns = stack.enter_context(ExitStack())
-        for _ in range(dummy.decoder.budget.pictures):
-            turns.enter_context(dummy.decoder.budget.turn())
+        turns.enter_context(undecoded(dummy))
         server = stack.enter_context(running(create_app(dummy, settings), settings))
         waiting = [stack.enter_context(connect(server.url)) for _ in range(40)]
         head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(cat)}"

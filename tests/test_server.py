@@ -17,10 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving import ask, connect, hear, serving
-from serving import running as running_app
-from sightbox.backends import Pixels
-from sightbox.backends.dummy import DummyBackend
+from serving import ask, connect, gated, serving
 from sightbox.classifier import Classifier
 from sightbox.errors import SettingsError
 from sightbox.settings import load_settings
@@ -115,16 +112,8 @@ def test_port_that_needs_rights_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_stopping_server_answers_everything_it_accepted(home: Path, cat: bytes) -> None:
     """Stops while one request is inside the engine and others wait for it: all are answered."""
-    inside, go_on = threading.Event(), threading.Event()
-    first = iter([True])
-
-    def hold(_images: Pixels) -> None:
-        if not next(first, False):
-            inside.set()
-            go_on.wait()
-
     answers: list[int] = []
-    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+    with gated(home) as (classifier, gate):
         settings = load_settings(port=0)
         server = Server(create_app(classifier, settings), settings)
         finished: list[bool] = []
@@ -134,11 +123,11 @@ def test_stopping_server_answers_everything_it_accepted(home: Path, cat: bytes) 
         connections = [http.client.HTTPConnection(urlsplit(url).netloc) for _ in range(6)]
         for connection in connections:
             connection.request("POST", "/v1/classify", cat)
-        inside.wait()
+        assert gate.entered.wait(60)
         while server._busy() < len(connections):
             pass
         server.stop()
-        go_on.set()
+        gate.open.set()
         for connection in connections:
             response = connection.getresponse()
             answers.append(response.status)
@@ -152,15 +141,7 @@ def test_stopping_server_answers_everything_it_accepted(home: Path, cat: bytes) 
 
 
 def test_server_that_cannot_finish_in_time_says_so(home: Path, cat: bytes) -> None:
-    inside, go_on = threading.Event(), threading.Event()
-    first = iter([True])
-
-    def hold(_images: Pixels) -> None:
-        if not next(first, False):
-            inside.set()
-            go_on.wait()
-
-    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+    with gated(home) as (classifier, gate):
         settings = load_settings(port=0, grace=0)
         server = Server(create_app(classifier, settings), settings)
         finished: list[bool] = []
@@ -168,28 +149,19 @@ def test_server_that_cannot_finish_in_time_says_so(home: Path, cat: bytes) -> No
         runner.start()
         connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
         connection.request("POST", "/v1/classify", cat)
-        inside.wait()
+        assert gate.entered.wait(60)
         server.stop()
         runner.join()
-        go_on.set()
+        gate.open.set()
         connection.close()
     assert finished == [False]
 
 
 def test_stopping_server_waits_for_its_grace_and_no_longer(home: Path, cat: bytes) -> None:
     """Lets the engine answer only once the server is stopping, or not at all."""
-    inside, go_on = threading.Event(), threading.Event()
-    first = iter([True])
-
-    def hold(_images: Pixels) -> None:
-        if not next(first, False):
-            inside.set()
-            go_on.wait()
-
-    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
+    with gated(home) as (classifier, gate):
         for grace, expected in ((60.0, True), (0.2, False)):
-            inside.clear()
-            go_on.clear()
+            gate.shut()
             settings = load_settings(port=0, grace=grace)
             server = Server(create_app(classifier, settings), settings)
             finished: list[bool] = []
@@ -197,15 +169,15 @@ def test_stopping_server_waits_for_its_grace_and_no_longer(home: Path, cat: byte
             runner.start()
             connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
             connection.request("POST", "/v1/classify", cat)
-            inside.wait()
+            assert gate.entered.wait(60)
             server.stop()
             while server._waitress.accepting:
                 pass
             if expected:
-                go_on.set()
+                gate.open.set()
                 assert connection.getresponse().status == 200
             runner.join()
-            go_on.set()
+            gate.open.set()
             connection.close()
             assert finished == [expected]
 
@@ -243,31 +215,6 @@ def test_client_that_goes_away_does_no_harm(dummy: Classifier, cat: bytes) -> No
             with connect(url) as connection:
                 connection.sendall(_posted(cat))
         assert ask(url, "/v1/classify", cat)[0] == 200
-
-
-def test_picture_of_a_client_that_is_gone_is_not_computed(home: Path, cat: bytes) -> None:
-    inside, go_on, batches = threading.Event(), threading.Event(), []
-
-    def hold(images: Pixels) -> None:
-        batches.append(len(images))
-        if len(batches) == 2:  # the first is the proof
-            inside.set()
-            go_on.wait()
-
-    with Classifier(backend=DummyBackend(hold), home=home) as classifier:
-        settings = load_settings(port=0)
-        with running_app(create_app(classifier, settings), settings) as server:
-            with connect(server.url) as stays:
-                stays.sendall(_posted(cat))
-                inside.wait()
-                with connect(server.url) as goes:
-                    goes.sendall(_posted(cat))
-                    while classifier._batcher.depth < 1:
-                        pass
-                go_on.set()
-                assert hear(stays)[0] == 200
-            assert ask(server.url, "/v1/classify", cat)[0] == 200
-    assert batches == [1, 1, 1]
 
 
 OFFLINE = """

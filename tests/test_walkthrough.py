@@ -20,12 +20,13 @@ from sightbox.backends import open_session
 from sightbox.backends.onnxruntime import OnnxRuntimeBackend
 from sightbox.channels import MAX_SIDE, palette, plane, strongest
 from sightbox.classifier import Classifier
-from sightbox.decoding.budget import ENDLESS, DecodeBudget, Patience, Permit
+from sightbox.decoding.budget import DecodeBudget, Permit
 from sightbox.errors import BackendError, DeadlineError, ImageError, ModelError
 from sightbox.graphs import ARCHITECTURES, Input, build_graph
 from sightbox.graphs.stages import Stage, cut, stages_of
 from sightbox.image import decode_image
 from sightbox.model import GRAPH, WEIGHTS, Model
+from sightbox.patience import ENDLESS, Patience
 from sightbox.preprocessing import Fit, prepare
 from sightbox.safetensors import load_safetensors
 from sightbox.store import Store
@@ -308,18 +309,18 @@ def test_walks_wait_for_each_other_and_no_longer_than_they_may(embedded: Model, 
     try:
         assert inside.wait(60)
         with pytest.raises(DeadlineError, match="max_wait"):
-            walker.walk(cat, embedded, labels, timeout=0)
+            walker.walk(cat, embedded, labels, patience=Patience.lasting(0))
     finally:
         let_go.set()
         thread.join()
-    assert walker.walk(cat, embedded, labels, timeout=0).best
+    assert walker.walk(cat, embedded, labels, patience=Patience.lasting(60)).best
 
 
 def test_failed_walk_gives_its_turn_back(embedded: Model, cat: bytes) -> None:
     walker, labels = Walker(), embedded.card.load_labels()
     with pytest.raises(ImageError):
         walker.walk(cat[:1000], embedded, labels)
-    assert walker.walk(cat, embedded, labels, timeout=0).best
+    assert walker.walk(cat, embedded, labels, patience=Patience.lasting(60)).best
 
 
 def test_every_network_has_stages_that_begin_with_pixels_and_end_with_logits() -> None:

@@ -31,7 +31,11 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
+            # A box may lose its power: the content must be there before it has its name.
+            file.flush()
+            os.fsync(file.fileno())
         Path(scratch).replace(path)
     except BaseException:
+        # Ctrl-C, too, leaves nothing behind.
         Path(scratch).unlink(missing_ok=True)
         raise

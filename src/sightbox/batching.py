@@ -241,7 +241,12 @@ class Batcher:
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name="sightbox-engine", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            # The system has none to give; `close` must not wait for it.
+            self._threads.discard(thread)
+            raise
 
     def _work(self) -> None:
         """Answers batches until the end, or until one fails."""
@@ -249,11 +254,13 @@ class Batcher:
         while calls := self._take():
             try:
                 self._answer(calls, buffer)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - logged and told below
                 # The edge of a worker: whatever it was, these calls must hear of it, and a fresh
-                # worker must come.
-                logger.exception("The engine failed on a batch of %d.", len(calls))
-                self._replace(calls, error)
+                # worker must come, even where there is no memory left to log it.
+                try:
+                    logger.exception("The engine failed on a batch of %d.", len(calls))
+                finally:
+                    self._replace(calls, error)
                 return
         with self._changed:
             self._threads.discard(threading.current_thread())
@@ -295,8 +302,14 @@ class Batcher:
         )
         with self._changed:
             self._proven -= 1
+            try:
+                # Before this one is struck off: `close` must always find one to wait for.
+                self._start(self._work_after_proof)
+            except (RuntimeError, MemoryError):
+                # Where it was the last one, nobody is left to answer those who wait.
+                logger.exception("The system has no thread for a fresh worker.")
+                self._fail_waiting()
             self._threads.discard(threading.current_thread())
-            self._start(self._work_after_proof)
         for call in calls:
             if not call.future.done():
                 call.future.set_exception(told)
@@ -307,7 +320,7 @@ class Batcher:
         while True:
             try:
                 self._prove()
-            except Exception as error:  # noqa: BLE001 - the edge of a worker
+            except BaseException as error:  # noqa: BLE001 - the edge of a worker, whatever it was
                 logger.warning("The engine still fails: %s", error)
                 self._fail_waiting()
             else:

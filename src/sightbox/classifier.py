@@ -1,8 +1,7 @@
 """The whole flow in one class: a picture in, a `Prediction` out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -20,18 +19,16 @@ from sightbox.explanation import Explainer
 from sightbox.image import DEFAULT_LIMITS, ImageLimits
 from sightbox.machine import MemoryGrowth, give_back_memory, usable_cores
 from sightbox.model import graph_file
+from sightbox.patience import Abandoned, Patience, never
 from sightbox.pictures import Picture, PreparedPicture
 from sightbox.plan import GOALS, choose
 from sightbox.prediction import (
     ModelInfo,
     Prediction,
-    Score,
     Timings,
+    best_scores,
     check_wanted,
     softmax,
-)
-from sightbox.prediction import (
-    top_k as best_indices,
 )
 from sightbox.preprocessing import check_preprocessing
 from sightbox.store import Store
@@ -171,7 +168,7 @@ class Classifier:
         timeout: float | None = None,
         preprocessing: str | None = None,
         explain: bool = False,
-        abandoned: Callable[[], bool] = lambda: False,
+        abandoned: Abandoned = never,
     ) -> Prediction:
         """Says what one picture shows.
 
@@ -180,8 +177,8 @@ class Classifier:
                 [H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey.
             top_k: At most this many classes, at least 1.
             min_score: Only classes with at least this probability, 0..1.
-            timeout: Seconds that the picture may wait, for its decoding and for the engine
-                together; without end when None.
+            timeout: Seconds within which the engine must have begun with it; without end when
+                None.
             preprocessing: ``exact``, ``fast`` or ``nearest``; the classifier's when not given.
             explain: Whether to say where in the picture the evidence for each class is. It costs
                 a second run of the network, and a moment more the first time.
@@ -197,25 +194,8 @@ class Classifier:
             ClosedError: The classifier is closed.
         """
         check_wanted(top_k, min_score)
-        asked = perf_counter()
-        prepared = self.prepare(picture, preprocessing, timeout=timeout, abandoned=abandoned)
-        left = None if timeout is None else timeout - prepared.waited
-        answer = self._batcher.ask(prepared.pixels, left, abandoned)
-        note_answers(self.card.name, [(answer.waited, answer.ran)])
-        scores = self._scores(answer.logits, top_k, min_score)
-        explanation = (
-            self._explainer.explain(prepared, [score.index for score in scores], timeout)
-            if explain
-            else None
-        )
-        timings = Timings(
-            decode=1000 * prepared.decoding,
-            preprocess=1000 * prepared.preprocessing,
-            queue=1000 * (prepared.waited + answer.waited),
-            infer=1000 * answer.ran,
-            total=1000 * (perf_counter() - asked),
-        )
-        return Prediction(self.info, scores, timings, prepared.image, explanation)
+        patience = Patience.lasting(timeout, abandoned)
+        return self._classify(picture, top_k, min_score, preprocessing, explain, patience)
 
     def classify_many(
         self,
@@ -223,8 +203,10 @@ class Classifier:
         *,
         top_k: int = 5,
         min_score: float = 0.0,
+        timeout: float | None = None,
         preprocessing: str | None = None,
         explain: bool = False,
+        abandoned: Abandoned = never,
     ) -> Iterator[Result]:
         """Says what each of many pictures shows, in their order, as they become ready.
 
@@ -237,21 +219,26 @@ class Classifier:
             pictures: The pictures; may be endless.
             top_k: See `classify`.
             min_score: See `classify`.
+            timeout: Seconds that they may wait, all together; those whose turn has not come by then
+                get `DeadlineError` in their places.
             preprocessing: See `classify`.
             explain: See `classify`.
+            abandoned: See `classify`.
 
         Raises:
             RequestError: `top_k` or `min_score` is out of range, or `preprocessing` unknown.
         """
         check_wanted(top_k, min_score)
         check_preprocessing(preprocessing or self.preprocessing)
-        one = partial(
-            self._classify_or_error,
-            top_k=top_k,
-            min_score=min_score,
-            preprocessing=preprocessing,
-            explain=explain,
-        )
+        patience = Patience.lasting(timeout, abandoned)
+
+        def one(picture: Picture) -> Result:
+            try:
+                return self._classify(picture, top_k, min_score, preprocessing, explain, patience)
+            except SightboxError as error:
+                note_problem(error.code)
+                return error
+
         return in_order(one, pictures, workers=usable_cores() + 1)
 
     def prepare(
@@ -260,7 +247,7 @@ class Classifier:
         preprocessing: str | None = None,
         *,
         timeout: float | None = None,
-        abandoned: Callable[[], bool] = lambda: False,
+        abandoned: Abandoned = never,
     ) -> PreparedPicture:
         """Decodes one picture and makes it into the pixels that `infer` takes.
 
@@ -285,7 +272,13 @@ class Classifier:
         note_picture(picture, seen.format, seen.width, seen.height, wait=waited, **stages)
         return prepared
 
-    def infer(self, batch: NDArray[np.uint8], *, timeout: float | None = None) -> list[Answer]:
+    def infer(
+        self,
+        batch: NDArray[np.uint8],
+        *,
+        timeout: float | None = None,
+        abandoned: Abandoned = never,
+    ) -> list[Answer]:
         """Gives the logits of pictures that are prepared already.
 
         They enter the queue together, or not at all; the engine may still run them in several
@@ -294,6 +287,7 @@ class Classifier:
         Args:
             batch: uint8 [N, H, W, 3] of the model's input size; N is at least 1.
             timeout: See `classify`.
+            abandoned: See `classify`.
 
         Returns:
             For each picture its logits, float32 [C], and its times.
@@ -301,7 +295,8 @@ class Classifier:
         Raises:
             RequestError: The array is of another type or shape.
             QueueFullError: The queue has no room for all of them.
-            DeadlineError: The time was over before the engine took one of them.
+            DeadlineError: The time was over before the engine took one of them, or nobody waits
+                for them any more.
             BackendError: The engine failed.
             ClosedError: The classifier is closed.
         """
@@ -312,7 +307,7 @@ class Classifier:
                 f"The pixels are {batch.dtype} {list(batch.shape)}.",
                 f"{self.card.name} takes uint8 [N, {', '.join(map(str, wanted))}], N at least 1.",
             )
-        answers = self._batcher.ask_all(list(batch), timeout)
+        answers = self._batcher.ask_all(list(batch), timeout, abandoned)
         note_answers(self.card.name, [(answer.waited, answer.ran) for answer in answers])
         return answers
 
@@ -352,42 +347,38 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._backend.run(batch)["logits"]
-
-    def _scores(self, logits: NDArray[np.float32], k: int, min_score: float) -> tuple[Score, ...]:
-        probabilities = softmax(logits)
-        return tuple(
-            Score(
-                int(index),
-                self.labels.wnids[index],
-                self.labels.of(int(index)),
-                float(probabilities[index]),
-            )
-            for index in best_indices(probabilities, k)
-            if probabilities[index] >= min_score
-        )
-
-    def _classify_or_error(
+    def _classify(
         self,
         picture: Picture,
-        *,
         top_k: int,
         min_score: float,
         preprocessing: str | None,
         explain: bool,
-    ) -> Result:
-        try:
-            return self.classify(
-                picture,
-                top_k=top_k,
-                min_score=min_score,
-                preprocessing=preprocessing,
-                explain=explain,
-            )
-        except SightboxError as error:
-            note_problem(error.code)
-            return error
+        patience: Patience,
+    ) -> Prediction:
+        asked = perf_counter()
+        prepared = self.prepare(
+            picture, preprocessing, timeout=patience.seconds, abandoned=patience.abandoned
+        )
+        answer = self._batcher.ask(prepared.pixels, patience.seconds, patience.abandoned)
+        note_answers(self.card.name, [(answer.waited, answer.ran)])
+        scores = best_scores(softmax(answer.logits), self.labels, top_k, min_score)
+        explanation = (
+            self._explainer.explain(prepared, [score.index for score in scores], patience)
+            if explain
+            else None
+        )
+        timings = Timings(
+            decode=1000 * prepared.decoding,
+            preprocess=1000 * prepared.preprocessing,
+            queue=1000 * (prepared.waited + answer.waited),
+            infer=1000 * answer.ran,
+            total=1000 * (perf_counter() - asked),
+        )
+        return Prediction(self.info, scores, timings, prepared.image, explanation)
+
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._backend.run(batch)["logits"]
 
 
 def _chosen(decoding: Decoder | None, isolation: str | None) -> Decoder:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightbox.backends import Backend
-from sightbox.errors import BackendError, DeadlineError, ModelError, RequestError
+from sightbox.errors import BackendError, ModelError, RequestError
 from sightbox.graphs import HEADS
 from sightbox.model import WEIGHTS, Model
+from sightbox.patience import ENDLESS, Patience
 from sightbox.pictures import PreparedPicture
 from sightbox.prediction import ClassMap, Explanation, Region
 from sightbox.preprocessing import seen_region
@@ -49,28 +50,24 @@ class Explainer:
         self._head: Head | None = None
 
     def explain(
-        self, picture: PreparedPicture, classes: Sequence[int], timeout: float | None
+        self, picture: PreparedPicture, classes: Sequence[int], patience: Patience = ENDLESS
     ) -> Explanation:
         """Says where in a picture the evidence for classes is.
 
         Args:
             picture: The picture.
             classes: Class numbers.
-            timeout: Seconds to wait for the turn; without end when None.
+            patience: How long to wait for the turn.
 
         Raises:
-            DeadlineError: The time was over before the turn came.
+            DeadlineError: The time was over before the turn came, or nobody waits any more.
             ModelError: The weights are damaged.
             BackendError: The engine failed, or gives no maps that belong to the weights.
         """
-        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
-            raise DeadlineError("The time was over before the turn to explain came.")
-        try:
+        with patience.holding(self._turn):
             if self._head is None:
                 self._head = read_head(self._model)
             maps = self._backend.run(picture.pixels[None], ("maps",))["maps"][0]
-        finally:
-            self._turn.release()
         seen = picture.image
         region = Region(*seen_region(seen.width, seen.height, self._model.card.recipe))
         return Explanation(region, class_maps(maps, self._head, classes))

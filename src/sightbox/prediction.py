@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightbox.errors import RequestError
+from sightbox.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -160,3 +161,14 @@ def top_k(values: NDArray[np.floating], k: int) -> NDArray[np.intp]:
     threshold = values[np.argpartition(values, -k)[-k]]
     candidates = np.flatnonzero(values >= threshold)
     return candidates[np.argsort(-values[candidates], kind="stable")][:k]
+
+
+def best_scores(
+    probabilities: NDArray[np.float64], labels: Labels, k: int, min_score: float = 0.0
+) -> tuple[Score, ...]:
+    """Returns the best `k` classes of probabilities [C], of those with at least `min_score`."""
+    return tuple(
+        Score(index, labels.wnids[index], labels.of(index), float(probabilities[index]))
+        for index in map(int, top_k(probabilities, k))
+        if probabilities[index] >= min_score
+    )

@@ -330,6 +330,7 @@ class Residents:
                 )
                 unused = self._make_room(resident)
         except BaseException:
+            # Whatever it was: nobody else knows of this classifier, so nobody else would close it.
             classifier.close()
             raise
         _close(unused)

@@ -110,8 +110,9 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         le=3600,
-        description="How long a picture may wait, for its decoding and for the engine together, "
-        "and a request for one of the `http_threads`, before it is given up.",
+        description="How long a request may wait from its arrival on, for one of the "
+        "`http_threads`, for decoding and for the engine together; pictures whose turn has not "
+        "come by then are given up.",
         json_schema_extra={"unit": "seconds"},
     )
     top_k: int = Field(5, ge=1, le=1000, description="How many classes an answer names.")

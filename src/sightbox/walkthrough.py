@@ -6,9 +6,7 @@ so that who only wants answers pays nothing for it.
 """
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -19,14 +17,14 @@ from PIL import Image
 
 from sightbox.backends import Arrays, open_session
 from sightbox.channels import Plane, plane, strongest
-from sightbox.decoding.budget import DecodeBudget, Patience, Permit
-from sightbox.errors import DeadlineError
+from sightbox.decoding.budget import DecodeBudget, Permit
 from sightbox.graphs.stages import Block, Piece, cut
 from sightbox.image import DEFAULT_LIMITS, DecodedImage, ImageLimits, open_image
 from sightbox.labels import Labels
 from sightbox.model import EXACT, GRAPH, Card, Model
 from sightbox.opening import PIXELS_PER_MEGAPIXEL
-from sightbox.prediction import ModelInfo, Score, softmax, top_k
+from sightbox.patience import ENDLESS, Patience
+from sightbox.prediction import ModelInfo, Score, best_scores, softmax
 from sightbox.preprocessing import Resized, place, resize_whole
 from sightbox.upright import as_stored
 
@@ -129,7 +127,7 @@ class Walker:
         *,
         limits: ImageLimits = DEFAULT_LIMITS,
         budget: DecodeBudget | None = None,
-        timeout: float | None = None,
+        patience: Patience = ENDLESS,
     ) -> Walkthrough:
         """Walks one picture through a network.
 
@@ -139,18 +137,17 @@ class Walker:
             labels: The names of its classes.
             limits: Which files are accepted.
             budget: The room for pictures that are decoded; without end when not given.
-            timeout: Seconds to wait for a turn; without end when None.
+            patience: How long to wait for a turn.
 
         Raises:
             ImageError: The picture cannot be read.
             ModelError: The model is damaged.
-            DeadlineError: The time was over before the turn came.
+            DeadlineError: The time was over before the turn came, or nobody waits any more.
             BackendError: The runtime failed.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._in_turn(timeout):
+        with patience.holding(self._turn):
             room = budget or DecodeBudget(1, limits.max_pixels / PIXELS_PER_MEGAPIXEL)
-            with room.turn(Patience(deadline)) as permit:
+            with room.turn(patience) as permit:
                 steps, pixels = _prepared(data, model.card, limits, permit)
             for passed in run_stages(model, pixels):
                 steps.append(_stage_step(passed, model.card, pixels))
@@ -158,25 +155,10 @@ class Walker:
         start = perf_counter()
         probabilities = softmax(logits)
         milliseconds = _since(start)
-        best = tuple(
-            Score(int(i), labels.wnids[i], labels.of(int(i)), float(probabilities[i]))
-            for i in top_k(probabilities, BEST)
-        )
+        best = best_scores(probabilities, labels, BEST)
         steps.append(Step("softmax", probabilities.shape, str(probabilities.dtype), milliseconds))
         info = ModelInfo(model.card.name, EXACT, "onnxruntime")
         return Walkthrough(info, model.card.title, tuple(steps), best, logits)
-
-    @contextmanager
-    def _in_turn(self, timeout: float | None) -> Iterator[None]:
-        if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
-            raise DeadlineError(
-                f"Another picture is being walked through a network, and {timeout:g} s are over.",
-                "Try again soon, or raise the setting max_wait.",
-            )
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 def _prepared(

@@ -4,21 +4,11 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from hostile.corpus import GROUPS, Case, files, post
-from serving import connect, serving
-from sightbox.backends.dummy import DummyBackend
-from sightbox.classifier import Classifier
-
-
-@pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
-    """The dummy backend, served for all tests of this module."""
-    with Classifier(backend=DummyBackend(), home=home) as made, serving(made) as served:
-        yield served
+from serving import connect
 
 
 def answer_to(url: str, case: Case) -> tuple[int, bytes]:

@@ -6,37 +6,17 @@ own fit, and those behind it wait too, or small ones would starve it.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sightbox.errors import DeadlineError, RequestError
+from sightbox.patience import ENDLESS, Patience
 
 Permit = Callable[[int], None]
 """Waits until a picture of so many pixels may be decoded; raises `DeadlineError`."""
 
-
-@dataclass(frozen=True)
-class Patience:
-    """How long somebody waits.
-
-    Attributes:
-        deadline: When the wait is over, by `time.monotonic`; None waits without end.
-        abandoned: Tells whether nobody wants the picture any more; asked when its turn comes.
-    """
-
-    deadline: float | None = None
-    abandoned: Callable[[], bool] = lambda: False
-
-    @property
-    def seconds(self) -> float | None:
-        """What is left, in seconds, at least 0; None without end."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-
-ENDLESS = Patience()
 
 _WAIT_LONGER = "Try again in a moment; the settings are max_wait and decode_megapixels."
 
@@ -112,6 +92,7 @@ class _Room:
         return len(self._waiting)
 
     def take(self, amount: int, patience: Patience) -> None:
+        patience.check(_WAIT_LONGER)
         with self._lock:
             if not self._waiting and amount <= self._free:
                 self._free -= amount
@@ -121,6 +102,7 @@ class _Room:
         try:
             self._wait(turn, patience)
         except BaseException:
+            # Whoever stops waiting, by Ctrl-C too, must not keep a turn that nobody can give back.
             self._give_up(turn)
             raise
 
@@ -134,8 +116,7 @@ class _Room:
             raise DeadlineError(
                 "The time was over before the picture could be decoded.", _WAIT_LONGER
             )
-        if patience.abandoned():
-            raise DeadlineError("Nobody waits for the answer any more.")
+        patience.check(_WAIT_LONGER)
 
     def _give_up(self, turn: _Turn) -> None:
         with self._lock:

@@ -2,20 +2,19 @@
 
 import os
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-from sightbox.decoding.budget import DecodeBudget, Patience
+from sightbox.decoding.budget import DecodeBudget
 from sightbox.decoding.frames import Job
 from sightbox.decoding.pool import ProcessPool
 from sightbox.decoding.process import DEFAULT_PROCESS_LIMITS, ProcessLimits
 from sightbox.errors import ClosedError, DecoderNotAvailableError, RequestError
 from sightbox.image import ImageLimits
 from sightbox.machine import usable_cores
+from sightbox.patience import Abandoned, Patience, never
 from sightbox.pictures import Picture, PreparedPicture, encoded, prepare_picture
 from sightbox.preprocessing import Preprocessing, Recipe
 
@@ -90,7 +89,7 @@ class Decoder:
         preprocessing: Preprocessing = "exact",
         *,
         timeout: float | None = None,
-        abandoned: Callable[[], bool] = lambda: False,
+        abandoned: Abandoned = never,
     ) -> PreparedPicture:
         """Decodes one picture in its turn, and makes it into what a model reads.
 
@@ -110,8 +109,7 @@ class Decoder:
             ClosedError: Nobody has the decoder open, and its processes have ended.
         """
         asked = perf_counter()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self.budget.turn(Patience(deadline, abandoned)) as permit:
+        with self.budget.turn(Patience.lasting(timeout, abandoned)) as permit:
             waited = perf_counter() - asked
             file = encoded(picture) if self.isolation == "process" else None
             if file is None:

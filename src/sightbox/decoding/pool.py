@@ -38,6 +38,7 @@ class ProcessPool:
             for number in range(size):
                 self._idle[number] = DecoderProcess(limits)
         except BaseException:
+            # Also by Ctrl-C: those that run would outlive the pool that nobody got.
             self.close()
             raise
 
@@ -94,6 +95,7 @@ class ProcessPool:
         try:
             process.await_start()
         except BaseException:
+            # Whatever it was, its place must not be lost.
             self._put_back(process)
             raise
         return process
@@ -109,6 +111,7 @@ class ProcessPool:
         try:
             process = DecoderProcess(self._limits)
         except BaseException:
+            # Likewise.
             self._put_down(None)
             raise
         with self._lock:
@@ -121,8 +124,13 @@ class ProcessPool:
         if process.idle:
             self._put_down(process)
             return
-        process.close()
-        self._put_down(None if self._closed else self._fresh())
+        fresh = None
+        try:
+            process.close()
+            if not self._closed:
+                fresh = self._fresh()
+        finally:
+            self._put_down(fresh)
 
     def _fresh(self) -> DecoderProcess | None:
         try:

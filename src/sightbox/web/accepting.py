@@ -16,24 +16,19 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from sightbox.errors import SightboxError
-from sightbox.machine import allow_open_files, give_back_memory
+from sightbox.machine import give_back_memory
 from sightbox.settings import Settings
 from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
 from sightbox.web.buffered import BufferedBytes
 from sightbox.web.connections import Channel
 from sightbox.web.forms import BYTES_PER_KB
 from sightbox.web.guard import is_loopback
+from sightbox.web.listening import REFUSALS, affordable_connections
 from sightbox.web.observing import observer_of
 from sightbox.web.polling import Sockets
 
 CHECK_SECONDS = 1.0
 """How often silent and slow connections are looked for."""
-
-REFUSALS = 64
-"""Connections beyond the limit that are told so at a time; others are closed without a word."""
-
-OTHER_FILES = 128
-"""Open files that are no connections: models, libraries, the log."""
 
 OUTPUT_BUFFER_BYTES = 64 * 1024**2
 """Output above this would go to a temporary file; no answer comes near."""
@@ -88,7 +83,14 @@ class Acceptor(TcpWSGIServer):
         self.settings = settings
         self.draining = draining
         self.clock = clock
-        self.max_connections = _affordable(settings.max_connections)
+        self.max_connections = affordable_connections(settings)
+        if self.max_connections < settings.max_connections:
+            logger.warning(
+                "The system allows %d connections, the setting max_connections wants %d: raise the "
+                "limit of open files (ulimit -n).",
+                self.max_connections,
+                settings.max_connections,
+            )
         self._next_check = 0.0
         self._worked = False
         self._clients: Counter[str] = Counter()
@@ -216,20 +218,6 @@ def _close_idle(channels: Iterable[Channel]) -> bool:
             channel.handle_close()
             return True
     return False
-
-
-def _affordable(connections: int) -> int:
-    """Returns how many connections the system lets this process open, at most as many as wanted."""
-    beside = REFUSALS + OTHER_FILES
-    allowed = allow_open_files(connections + beside) - beside
-    if allowed < connections:
-        logger.warning(
-            "The system allows %d connections, the setting max_connections wants %d: raise the "
-            "limit of open files (ulimit -n).",
-            allowed,
-            connections,
-        )
-    return max(1, min(connections, allowed))
 
 
 def _adjustments(settings: Settings, listening: socket.socket) -> Any:  # noqa: ANN401 - waitress has no types

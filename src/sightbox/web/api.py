@@ -30,7 +30,7 @@ from sightbox.web.parameters import (
     LabelsQuery,
     WalkthroughQuery,
 )
-from sightbox.web.service import CLIENT_GONE, current_service
+from sightbox.web.service import current_patience, current_service
 from sightbox.web.walking import walkthrough_to_json
 
 BYTES_PER_MB = 1_000_000
@@ -48,7 +48,7 @@ def classify(query: ClassifyQuery) -> Response:
 
 
 def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery) -> Json:
-    languages = _languages(query.lang, classifier.labels)
+    languages, patience = _languages(query.lang, classifier.labels), current_patience()
     if request.mimetype != "multipart/form-data":
         # Read raw whatever the declared type: curl --data-binary calls it a form.
         body = request.get_data(cache=False)
@@ -56,10 +56,10 @@ def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery
             body,
             top_k=query.top_k,
             min_score=query.min_score,
-            timeout=settings.max_wait,
+            timeout=patience.seconds,
             preprocessing=query.preprocessing,
             explain=query.explain,
-            abandoned=request.environ.get(CLIENT_GONE, lambda: False),
+            abandoned=patience.abandoned,
         )
         return prediction_to_json(answer, languages)
     boundary = request.mimetype_params.get("boundary", "")
@@ -68,8 +68,10 @@ def _classified(classifier: Classifier, settings: Settings, query: ClassifyQuery
         pictures,
         top_k=query.top_k,
         min_score=query.min_score,
+        timeout=patience.seconds,
         preprocessing=query.preprocessing,
         explain=query.explain,
+        abandoned=patience.abandoned,
     )
     return {"results": [result_to_json(result, languages) for result in results]}
 
@@ -88,7 +90,7 @@ def walkthrough(query: WalkthroughQuery) -> Response:
         labels,
         limits=service.classifier.limits,
         budget=service.classifier.decoder.budget,
-        timeout=service.settings.max_wait,
+        patience=current_patience(),
     )
     return _json(walkthrough_to_json(walked, languages))
 

@@ -15,6 +15,7 @@ from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error as WaitressError
 
 from sightbox.errors import DeadlineError, SightboxError
+from sightbox.patience import Patience
 from sightbox.schema import Json, problem_to_json, status_to_json
 from sightbox.web.guard import HEADERS
 from sightbox.web.observing import ARRIVED, REFUSED, REQUEST_ID
@@ -27,7 +28,7 @@ from sightbox.web.receiving import (
     Request,
     TooSlowError,
 )
-from sightbox.web.service import CLIENT_GONE
+from sightbox.web.service import PATIENCE
 
 LINGER_BYTES = 256 * 1024**2
 """Most bytes that a refused client may still send before it is cut off."""
@@ -39,8 +40,10 @@ class Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         """Returns what the application knows of the request."""
         environment: dict[str, Any] = super().get_environment()
+        server = self.channel.server
+        left = server.settings.max_wait - (server.clock() - self.request.came)
         return environment | {
-            CLIENT_GONE: self.channel.is_abandoned,
+            PATIENCE: Patience.lasting(left, self.channel.is_abandoned),
             ARRIVED: self.request.arrived,
         }
 

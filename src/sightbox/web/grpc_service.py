@@ -2,6 +2,7 @@
 
 Source: ``open_inference_grpc.proto`` of the KServe authors, which lies beside this file as it was
 published. A request becomes the message of REST with its tensors as bytes, and goes the same way.
+What clients may take of the server is bounded by the settings of HTTP, as far as gRPC can do that.
 """
 
 import logging
@@ -27,13 +28,13 @@ from sightbox.errors import (
 )
 from sightbox.schema import Json, problem_to_json
 from sightbox.settings import Settings
-from sightbox.web.api import body_limit_bytes
 from sightbox.web.dialects.answers import sentence
 from sightbox.web.dialects.inference import run_inference, using_surface
 from sightbox.web.dialects.messages import InferenceRequest, take_apart
 from sightbox.web.dialects.open_inference import counters_of
 from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface
 from sightbox.web.dialects.tensors import BYTES, pack_elements
+from sightbox.web.grpc_limits import SPARE_THREADS, Admission, Call, channel_options, most_calls
 from sightbox.web.guard import check_token
 from sightbox.web.proto import load_service
 from sightbox.web.service import Service
@@ -41,22 +42,7 @@ from sightbox.web.service import Service
 SERVICE = "inference.GRPCInferenceService"
 
 PROBES = frozenset({"ServerLive", "ServerReady"})
-"""What needs no token, as over HTTP."""
-
-CALLS_PER_THREAD = 2
-"""Calls at once for each of `http_threads`; each may hold a request of the largest size."""
-
-SENDING_SECONDS = 20
-"""How long a request may take to arrive: it holds a thread."""
-
-OPTIONS = (
-    ("grpc.max_metadata_size", 16_384),  # bytes, as of an HTTP head
-    ("grpc.max_connection_idle_ms", 300_000),
-    # The limit of a message is that of its compressed form: a bomb would be inflated.
-    ("grpc.compression_enabled_algorithms_bitset", 1),
-    # Or a second server would take a part of the calls.
-    ("grpc.so_reuseport", 0),
-)
+"""What needs no token, as over HTTP, and is answered beside any number of other calls."""
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: {400, 415, 422},
@@ -84,11 +70,13 @@ def serving_grpc(app: Flask, settings: Settings) -> Iterator[str]:
         SettingsError: The address cannot be listened on.
     """
     draining = app.extensions["sightbox"].draining
-    calls = CALLS_PER_THREAD * settings.http_threads
-    with ThreadPoolExecutor(calls, thread_name_prefix="grpc") as pool:
-        most = ("grpc.max_receive_message_length", body_limit_bytes(settings.max_body_mb))
+    threads = most_calls(settings) + SPARE_THREADS
+    with ThreadPoolExecutor(threads, thread_name_prefix="grpc") as pool:
         server = grpc.server(
-            pool, [_handlers(app)], options=[most, *OPTIONS], maximum_concurrent_rpcs=calls
+            pool,
+            [_handlers(app)],
+            options=channel_options(settings),
+            maximum_concurrent_rpcs=threads,
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
@@ -117,40 +105,42 @@ class Methods:
         self.service: Service = app.extensions["sightbox"]
         self._counters = counters_of(app)
 
-    def ServerLive(self, _: Any) -> Json:  # noqa: ANN401, D102, N802 - the protocol's words
+    def ServerLive(self, _: Call) -> Json:  # noqa: D102, N802 - the protocol's words
         return {"live": True}
 
-    def ServerReady(self, _: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
+    def ServerReady(self, _: Call) -> Json:  # noqa: D102, N802 - likewise
         try:
             self.service.check_ready()
         except SightboxError:
             return {"ready": False}
         return {"ready": True}
 
-    def ModelReady(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
+    def ModelReady(self, call: Call) -> Json:  # noqa: D102, N802 - likewise
         try:
-            self.service.residents.check(self._find(asked).model)
+            self.service.residents.check(self._find(call.asked).model)
         except (ModelNotFoundError, BackendError):
             return {"ready": False}
         return {"ready": True}
 
-    def ServerMetadata(self, _: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
+    def ServerMetadata(self, _: Call) -> Json:  # noqa: D102, N802 - likewise
         extensions = ["classification"]
         return {"name": "sightbox", "version": sightbox.__version__, "extensions": extensions}
 
-    def ModelMetadata(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
-        surface = self._find(asked)
+    def ModelMetadata(self, call: Call) -> Json:  # noqa: D102, N802 - likewise
+        surface = self._find(call.asked)
         return surface.metadata(self.service.residents.card(surface.model))
 
-    def _find(self, asked: Any) -> Surface:  # noqa: ANN401 - likewise
+    def _find(self, asked: Any) -> Surface:  # noqa: ANN401 - protobuf has no types
         """Finds what is named; it need not be loaded for that."""
         return find_surface(asked.name, asked.version or VERSION, self.service.names)
 
-    def ModelInfer(self, asked: Any) -> Json:  # noqa: ANN401, D102, N802 - likewise
+    def ModelInfer(self, call: Call) -> Json:  # noqa: D102, N802 - likewise
+        asked = call.asked
         name, version = asked.model_name, asked.model_version or VERSION
         with using_surface(self.service, name, version) as found:
             identity, outputs = run_inference(
                 self.service.settings,
+                call.patience,
                 self._counters.of(name),
                 found,
                 read=lambda: read_request(asked),
@@ -216,11 +206,13 @@ def _to_bytes(tensor: Any) -> bytes:  # noqa: ANN401 - likewise
 def _handlers(app: Flask) -> Any:  # noqa: ANN401 - gRPC has no types
     text = files("sightbox.web").joinpath("open_inference_grpc.proto").read_text("utf-8")
     answers = Methods(app)
+    settings = answers.service.settings
+    admission = Admission(settings)
     found = {}
     for method in load_service(text, SERVICE).methods:
         # As a stream of requests, a call is seen before its request has come whole.
         found[method.name] = grpc.stream_unary_rpc_method_handler(
-            _guarded(method.name, getattr(answers, method.name), answers.service.settings),
+            _guarded(method.name, getattr(answers, method.name), admission, settings.token),
             GetMessageClass(method.input_type).FromString,
             lambda fields, kind=method.output_type: GetMessageClass(kind)(
                 **fields
@@ -229,15 +221,19 @@ def _handlers(app: Flask) -> Any:  # noqa: ANN401 - gRPC has no types
     return grpc.method_handlers_generic_handler(SERVICE, found)
 
 
-def _guarded(name: str, answer: Callable[[Any], Json], settings: Settings) -> Any:  # noqa: ANN401 - likewise
+def _guarded(
+    name: str, answer: Callable[[Call], Json], admission: Admission, token: str | None
+) -> Any:  # noqa: ANN401 - likewise
     """Returns a method behind the token, whose errors become codes."""
 
     def handle(requests: Iterator[Any], context: Any) -> Any:  # noqa: ANN401 - likewise
         try:
-            if settings.token is not None and name not in PROBES:
-                metadata = dict(context.invocation_metadata())
-                check_token(metadata.get("authorization", ""), settings.token)
-            return answer(_receive(requests, context))
+            if name in PROBES:
+                return answer(Call(None))
+            if token is not None:
+                check_token(dict(context.invocation_metadata()).get("authorization", ""), token)
+            with admission.admitted(requests, context) as call:
+                return answer(call)
         except SightboxError as error:
             refusal = error
         except Exception:
@@ -249,15 +245,3 @@ def _guarded(name: str, answer: Callable[[Any], Json], settings: Settings) -> An
         return context.abort(code, sentence(problem_to_json(refusal)))
 
     return handle
-
-
-def _receive(requests: Iterator[Any], context: Any) -> Any:  # noqa: ANN401 - likewise
-    """Returns the request of a call, which is cancelled when it does not arrive in time."""
-    watch = threading.Timer(SENDING_SECONDS, context.cancel)
-    watch.start()
-    try:
-        return next(requests)
-    except (StopIteration, grpc.RpcError) as error:
-        raise RequestError("The call has no request, or not a whole one.") from error
-    finally:
-        watch.cancel()

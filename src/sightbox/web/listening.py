@@ -1,9 +1,11 @@
-"""The socket to listen on, and plain words for why there is none."""
+"""What to listen on, and plain words for why not; how many connections the system allows."""
 
 import errno
 import socket
 
 from sightbox.errors import SettingsError
+from sightbox.machine import allow_open_files
+from sightbox.settings import Settings
 
 HINTS = {
     errno.EADDRINUSE: "Is Sightbox running already? Another port: --port 8019.",
@@ -11,6 +13,12 @@ HINTS = {
     errno.EADDRNOTAVAIL: "This is no address of this machine. All of them: --host 0.0.0.0.",
 }
 """What to do about an error of the system."""
+
+REFUSALS = 64
+"""Connections beyond the limit that are told so at a time; others are closed without a word."""
+
+OTHER_FILES = 128
+"""Open files that are no connections: models, libraries, the log."""
 
 NO_SUCH_HOST = "The setting host must be an address or a name of this machine."
 
@@ -32,3 +40,16 @@ def listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}:{port}: {error.strerror}.",
             HINTS.get(error.errno or 0, "Choose another address: --host, --port."),
         ) from error
+
+
+def affordable_connections(settings: Settings) -> int:
+    """Returns how many connections a port may have.
+
+    It is the setting `max_connections`, or less where the system lets this process open fewer
+    files; HTTP and gRPC share those.
+    """
+    ports = 2 if settings.grpc_port else 1
+    beside = REFUSALS + OTHER_FILES
+    wanted = settings.max_connections
+    allowed = (allow_open_files(ports * wanted + beside) - beside) // ports
+    return max(1, min(wanted, allowed))

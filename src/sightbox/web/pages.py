@@ -15,7 +15,7 @@ import sightbox
 from sightbox.web.assets import FOLDER
 from sightbox.web.encoding import Content, answer_with
 from sightbox.web.forms import read_pictures
-from sightbox.web.service import current_service
+from sightbox.web.service import current_patience, current_service
 
 CATALOGUES = FOLDER / "i18n"
 
@@ -96,13 +96,19 @@ def index() -> Response:
 def answer() -> Response:
     """Answers the form of browsers without JavaScript with a page."""
     language = choose_language()
-    service = current_service()
+    service, patience = current_service(), current_patience()
     settings = service.settings
     boundary = request.mimetype_params.get("boundary", "")
     pictures = read_pictures(request.stream, boundary, settings.max_parts, settings.max_text_kb)
     with service.using(None) as classifier:
         results = list(
-            classifier.classify_many(pictures, top_k=settings.top_k, min_score=settings.min_score)
+            classifier.classify_many(
+                pictures,
+                top_k=settings.top_k,
+                min_score=settings.min_score,
+                timeout=patience.seconds,
+                abandoned=patience.abandoned,
+            )
         )
     known = load_catalogue(language)
 

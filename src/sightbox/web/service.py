@@ -6,18 +6,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from flask import current_app
+from flask import current_app, request
 
 from sightbox.classifier import Classifier
 from sightbox.errors import BackendError, ClosedError, SightboxError
+from sightbox.patience import Patience
 from sightbox.residents import Residents
 from sightbox.settings import Settings
 from sightbox.walkthrough import Walker
 
 _KEY = "sightbox"
 
-CLIENT_GONE = "sightbox.client_gone"
-"""The key in the WSGI environment of what tells whether the client has gone away."""
+PATIENCE = "sightbox.patience"
+"""The key in the WSGI environment of how long the request may wait, from its arrival on, and of
+what tells whether its client has gone away."""
 
 READY_SECONDS = 1.0
 """How long one proof that the engine answers is good for: probes need no token, but cost a run."""
@@ -105,3 +107,10 @@ def current_service() -> Service:
     """Returns the service of the application that handles this request."""
     service: Service = current_app.extensions[_KEY]
     return service
+
+
+def current_patience() -> Patience:
+    """Returns how long this request may wait: what is left of `max_wait` since it arrived."""
+    given: Patience | None = request.environ.get(PATIENCE)
+    # Only our own server tells when a request arrived, and whether its client is still there.
+    return given or Patience.lasting(current_service().settings.max_wait)

@@ -85,6 +85,7 @@ class Counter:
         try:
             yield recording
         except BaseException:
+            # A failure counts whatever its kind, and goes on to whoever asked.
             with self._lock:
                 self._requests["fail"].add(time.perf_counter() - begun)
             raise

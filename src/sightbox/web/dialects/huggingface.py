@@ -25,7 +25,7 @@ from sightbox.web.dialects.huggingface_operations import FUNCTIONS
 from sightbox.web.dialects.languages import names_in
 from sightbox.web.operations import describe
 from sightbox.web.parameters import NamesQuery
-from sightbox.web.service import current_service
+from sightbox.web.service import current_patience, current_service
 
 PREFIX = "/models"
 
@@ -59,13 +59,16 @@ def error_body(problem: Json) -> Json:
 @describe(operations.CLASSIFY)
 def classify(query: NamesQuery, name: str) -> Response:
     """Gives the best classes of one picture and their scores, the best first."""
-    service = current_service()
+    service, patience = current_service(), current_patience()
     with service.using(name) as classifier:
         names = names_in(query.lang, classifier)
         question = read_question(read_body(), service.settings)
-        max_wait = service.settings.max_wait
-        pixels = classifier.prepare(question.picture, timeout=max_wait).pixels[None]
-        (answer,) = classifier.infer(pixels, timeout=max_wait)
+        prepared = classifier.prepare(
+            question.picture, timeout=patience.seconds, abandoned=patience.abandoned
+        )
+        (answer,) = classifier.infer(
+            prepared.pixels[None], timeout=patience.seconds, abandoned=patience.abandoned
+        )
     scores = apply(question.function, answer.logits)
     found = best_indices(scores, question.top_k)
     return json_response(

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from sightbox.classifier import Classifier
+from sightbox.patience import Patience
 from sightbox.settings import Settings
 from sightbox.web.dialects.counters import Counter
 from sightbox.web.dialects.messages import InferenceRequest, OutputTensor
@@ -33,6 +34,7 @@ def using_surface(
 
 def run_inference(
     settings: Settings,
+    patience: Patience,
     counter: Counter,
     using: tuple[Surface, Classifier],
     read: Callable[[], InferenceRequest],
@@ -41,7 +43,8 @@ def run_inference(
     """Recognises the pictures of a tensor, and counts what it took.
 
     Args:
-        settings: How many pictures there may be, and how long they may wait.
+        settings: How many pictures there may be.
+        patience: How long they may wait.
         counter: What counts.
         using: What `using_surface` gave.
         read: Takes the request apart.
@@ -58,9 +61,11 @@ def run_inference(
             surface.check_outputs(asked.outputs, classifier.card)
             tensor = surface.check_input(asked.inputs, classifier.card)
             check_count(tensor.shape[0], settings)
-            batch = surface.to_pixels(tensor, classifier, settings.max_wait)
+            batch = surface.to_pixels(tensor, classifier, patience)
         with record.stage("compute_infer"):
-            answers = classifier.infer(batch, timeout=settings.max_wait)
+            answers = classifier.infer(
+                batch, timeout=patience.seconds, abandoned=patience.abandoned
+            )
         record.computed(answers)
         with record.stage("compute_output"):
             logits = np.stack([answer.logits for answer in answers])

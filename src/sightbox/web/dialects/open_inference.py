@@ -34,7 +34,7 @@ from sightbox.web.dialects.pictures import most_pictures
 from sightbox.web.dialects.surfaces import VERSION, Surface, find_surface, surfaces_of
 from sightbox.web.dialects.tensors import raw_tensor
 from sightbox.web.operations import describe
-from sightbox.web.service import NotReadyError, current_service
+from sightbox.web.service import NotReadyError, current_patience, current_service
 
 PREFIX = "/v2"
 
@@ -167,6 +167,7 @@ def infer(name: str, version: str = VERSION) -> Response:
     with _using(name, version) as (surface, classifier):
         body, headers = run_inference(
             current_service().settings,
+            current_patience(),
             _counter(surface),
             (surface, classifier),
             read=lambda: _read(surface, classifier),

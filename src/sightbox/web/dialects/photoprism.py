@@ -24,7 +24,7 @@ from sightbox.web.dialects.languages import names_in
 from sightbox.web.dialects.pictures import check_count, to_pixels
 from sightbox.web.operations import describe
 from sightbox.web.parameters import NamesQuery
-from sightbox.web.service import current_service
+from sightbox.web.service import current_patience, current_service
 
 PREFIX = "/api/v1/vision"
 
@@ -103,7 +103,7 @@ def _read_pictures(message: Json) -> list[bytes]:
 
 def _scores(files: list[bytes], classifier: Classifier) -> NDArray[np.float64]:
     """Returns the probability of each class, [C]: over several pictures the largest."""
-    max_wait = current_service().settings.max_wait
-    pixels = to_pixels(files, classifier, "Image", max_wait)
-    answers = classifier.infer(pixels, timeout=max_wait)
+    patience = current_patience()
+    pixels = to_pixels(files, classifier, "Image", patience)
+    answers = classifier.infer(pixels, timeout=patience.seconds, abandoned=patience.abandoned)
     return np.asarray(softmax(np.stack([answer.logits for answer in answers])).max(axis=0))

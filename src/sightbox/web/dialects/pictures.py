@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sightbox.classifier import Classifier
 from sightbox.errors import RequestError, SightboxError
+from sightbox.patience import ENDLESS, Patience
 from sightbox.settings import Settings
 from sightbox.web.forms import TooManyPartsError
 
@@ -34,7 +35,7 @@ def check_count(count: int, settings: Settings) -> None:
 
 
 def to_pixels(
-    files: Sequence[bytes], classifier: Classifier, name: str, timeout: float | None = None
+    files: Sequence[bytes], classifier: Classifier, name: str, patience: Patience = ENDLESS
 ) -> NDArray[np.uint8]:
     """Returns the pixels of image files, uint8 [N, H, W, 3].
 
@@ -42,16 +43,19 @@ def to_pixels(
         files: The files; at least one.
         classifier: What will read the pixels.
         name: How the request calls one of the files.
-        timeout: Seconds that each may wait for its turn to be decoded; without end when None.
+        patience: How long they may wait for their turns to be decoded.
 
     Raises:
         ImageError: One cannot be read; says which.
-        DeadlineError: The time was over before the turn of one came.
+        DeadlineError: The time was over before the turn of one came, or nobody waits any more.
     """
     pixels = []
     for number, file in enumerate(files):
         try:
-            pixels.append(classifier.prepare(file, timeout=timeout).pixels)
+            prepared = classifier.prepare(
+                file, timeout=patience.seconds, abandoned=patience.abandoned
+            )
+            pixels.append(prepared.pixels)
         except SightboxError as error:
             raise type(error)(f"{name} {number}: {error.detail}", error.hint) from error
     return np.stack(pixels)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sightbox.classifier import Classifier
 from sightbox.errors import ModelNotFoundError, RequestError
 from sightbox.model import Card
+from sightbox.patience import ENDLESS, Patience
 from sightbox.prediction import softmax, top_k
 from sightbox.schema import Json
 from sightbox.web.dialects.languages import DEFAULT, names_in
@@ -145,22 +146,22 @@ class Surface:
             raise RequestError(f"The outputs wanted are {names!r:.80}.", f"There is one: {name}.")
 
     def to_pixels(
-        self, tensor: Tensor, classifier: Classifier, timeout: float | None = None
+        self, tensor: Tensor, classifier: Classifier, patience: Patience = ENDLESS
     ) -> NDArray[np.uint8]:
         """Returns the pixels of a tensor, uint8 [N, H, W, 3].
 
         Args:
             tensor: What `check_input` returned.
             classifier: What will read them.
-            timeout: Seconds that each file may wait for its decoding; without end when None.
+            patience: How long files may wait for their decoding.
 
         Raises:
             RequestError: The tensor's data are damaged, or stand for no pixels.
             ImageError: A picture cannot be read.
-            DeadlineError: The time was over before a file's turn came.
+            DeadlineError: The time was over before a file's turn came, or nobody waits any more.
         """
         if tensor.datatype == BYTES:
-            return to_pixels(read_elements(tensor), classifier, "Element", timeout)
+            return to_pixels(read_elements(tensor), classifier, "Element", patience)
         numbers = read_numbers(tensor)
         return numbers if tensor.datatype == "UINT8" else denormalise(numbers, classifier.card)
 

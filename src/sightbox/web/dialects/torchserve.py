@@ -16,7 +16,7 @@ from sightbox.web.dialects.torchserve_operations import ModelVersionNotFoundErro
 from sightbox.web.forms import read_pictures
 from sightbox.web.operations import describe
 from sightbox.web.parameters import NamesQuery
-from sightbox.web.service import CLIENT_GONE, NotReadyError, current_service
+from sightbox.web.service import NotReadyError, current_patience, current_service
 
 PREFIXES = ("/ping", "/predictions")
 
@@ -69,7 +69,7 @@ def ping() -> Response:
 @describe(operations.PREDICT)
 def predict(query: NamesQuery, name: str, version: str = "1") -> Response:
     """Gives the best classes of one picture and their probabilities, the best first."""
-    service = current_service()
+    service, patience = current_service(), current_patience()
     with service.using(name) as classifier:
         if version not in VERSIONS:
             raise ModelVersionNotFoundError(
@@ -80,8 +80,8 @@ def predict(query: NamesQuery, name: str, version: str = "1") -> Response:
             _read_picture(),
             top_k=service.settings.top_k,
             min_score=service.settings.min_score,
-            timeout=service.settings.max_wait,
-            abandoned=request.environ.get(CLIENT_GONE, lambda: False),
+            timeout=patience.seconds,
+            abandoned=patience.abandoned,
         )
     return json_response(
         {names[found.index]: round(found.score, DIGITS) for found in answer.predictions}
