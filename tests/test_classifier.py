@@ -89,7 +89,7 @@ def test_answers_are_frozen_and_make_json(classifier: Classifier, photos: Path) 
     with pytest.raises(AttributeError):
         answer.model = None  # type: ignore[assignment,misc]  # that it is refused is the point
     told = json.loads(json.dumps(prediction_to_json(answer, ("zh",))))
-    assert list(told) == ["model", "predictions", "timings_ms", "image"]
+    assert list(told) == ["model", "predictions", "sure", "timings_ms", "image"]
     assert told["predictions"][0]["label"] == {"zh": "浓缩咖啡"}
     assert [set(p) for p in told["predictions"]] == [{"index", "wnid", "label", "score"}] * 2
 

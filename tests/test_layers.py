@@ -41,6 +41,8 @@ LAYERS = {
         "drawing",
         "accuracy",
         "channels",
+        "calibration",
+        "temperature",
     ),
     2: (
         "safetensors",
@@ -58,7 +60,9 @@ LAYERS = {
         "plan",
         "pictures",
         "labelled",
+        "tables",
         "golden",
+        "building",
     ),
     3: ("batching", "decoding", "explanation", "streaming", "classifier"),
     4: (

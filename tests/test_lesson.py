@@ -114,7 +114,7 @@ def test_each_key_in_use_exists_and_each_key_is_used() -> None:
     kinds = {stage.kind for name in ARCHITECTURES for stage in stages_of(name)}
     for kind in {"bytes", "decode", "turn", "resize", "crop", "softmax", *kinds}:
         used |= {f"step.{kind}.name"} | ({f"step.{kind}.text"} if kind != "stage" else set())
-    used |= {"step.turn.turned", "step.crop.whole"}
+    used |= {"step.turn.turned", "step.crop.whole", "step.softmax.scaled"}
     assert used <= texts("en").keys()
     assert load_catalogue("en", TEXTS).keys() <= used
 

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 BINS = 15
 """Of the calibration: Guo et al. 2017, "On Calibration of Modern Neural Networks", table 1."""
 
-STEPS = 100
+STEPS = 1000
 """Into which scores are counted, for the coverage above a threshold."""
 
 WORST = 40

@@ -4,12 +4,17 @@ The graph is not in it. It is built anew from the weights, so that nothing but n
 a file that somebody brought.
 """
 
+import hashlib
+import stat
 import zipfile
 import zlib
 from pathlib import Path
 
 from sightbox.errors import ModelError
 from sightbox.model import CARD, WEIGHTS, Card, Model
+
+MAX_IMPORT_BYTES = 2 << 30
+"""Largest file that is imported; ResNet-50 has a twentieth of it."""
 
 MAX_CARD_BYTES = 1_000_000
 """Largest card: that of a thousand classes with long names has a tenth of it."""
@@ -18,6 +23,22 @@ MAX_WEIGHTS_BYTES = 1 << 30
 """Largest weights: ten times those of ResNet-50."""
 
 _FLAG_ENCRYPTED = 0x1  # APPNOTE.TXT of the zip format, section 4.4.4
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the sha256 of a file that is to be imported.
+
+    Raises:
+        ModelError: It is no file, too large, or cannot be read.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IMPORT_BYTES:
+            raise ModelError(f"{path} is no file of at most {MAX_IMPORT_BYTES:,} bytes.")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def write_archive(model: Model, target: Path) -> None:

@@ -39,3 +39,15 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         # Ctrl-C, too, leaves nothing behind.
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file, and returns when it is on the disk and not only in the system's memory.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

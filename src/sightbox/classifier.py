@@ -311,6 +311,10 @@ class Classifier:
         note_answers(self.card.name, [(answer.waited, answer.ran) for answer in answers])
         return answers
 
+    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Returns the scores of logits, both [..., C]: softmax at the card's temperature."""
+        return softmax(logits, self.card.temperature)
+
     def check(self) -> None:
         """Sends a drawn picture through the queue and the engine.
 
@@ -362,7 +366,8 @@ class Classifier:
         )
         answer = self._batcher.ask(prepared.pixels, patience.seconds, patience.abandoned)
         note_answers(self.card.name, [(answer.waited, answer.ran)])
-        scores = best_scores(softmax(answer.logits), self.labels, top_k, min_score)
+        probabilities = self.probabilities(answer.logits)
+        scores = best_scores(probabilities, self.labels, top_k, min_score)
         explanation = (
             self._explainer.explain(prepared, [score.index for score in scores], patience)
             if explain
@@ -375,7 +380,9 @@ class Classifier:
             infer=1000 * answer.ran,
             total=1000 * (perf_counter() - asked),
         )
-        return Prediction(self.info, scores, timings, prepared.image, explanation)
+        threshold = self.card.threshold
+        sure = None if threshold is None else bool(scores) and scores[0].score >= threshold
+        return Prediction(self.info, scores, timings, prepared.image, explanation, sure)
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._backend.run(batch)["logits"]

@@ -1,17 +1,23 @@
 """Evaluates one or two ways to answer over labelled pictures, in memory that does not grow."""
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sightbox.accuracy import TOP, Bin, Coverage, Duel, Outcome, Rate, Tally, most_confused
-from sightbox.classifier import Classifier, Result
+from sightbox.classifier import Classifier
 from sightbox.errors import RequestError, SightboxError
 from sightbox.journal import Entry, Journal
 from sightbox.labelled import Labelled
+from sightbox.machine import usable_cores
+from sightbox.prediction import top_k
+from sightbox.streaming import in_order
+from sightbox.temperature import Curve, Fitting, curve
 
 FORMAT = 1
 """Version of the report; a field that is renamed or removed raises it."""
@@ -56,6 +62,7 @@ def evaluate(
     classifiers: Sequence[Classifier],
     journal: Journal | None = None,
     progress: Callable[[], None] = lambda: None,
+    fitting: Fitting | None = None,
 ) -> Findings:
     """Answers all pictures, those of the journal from there, and counts.
 
@@ -64,6 +71,8 @@ def evaluate(
         classifiers: One, or two to compare.
         journal: What was done before, in the same order; takes what is done now.
         progress: Is called after each picture.
+        fitting: Takes the answers of the first classifier, to be calibrated with. A journal that is
+            to serve it was begun with one.
 
     Raises:
         RequestError: The journal tells of other pictures.
@@ -79,64 +88,65 @@ def evaluate(
                     f"{item.path if item else 'nothing'}.",
                     "Were pictures added or removed? Remove the journal to begin anew.",
                 )
-            _count(findings, entry)
+            _count(findings, entry, fitting)
             progress()
     start = perf_counter()
-    for entry in _answers(left, classifiers):
+    for entry in _answers(left, classifiers, curved=fitting is not None):
         if journal is not None:
             journal.add(entry)
-        _count(findings, entry)
+        _count(findings, entry, fitting)
         findings.computed += 1
         findings.seconds = perf_counter() - start
         progress()
     return findings
 
 
-def _answers(pictures: Iterator[Labelled], classifiers: Sequence[Classifier]) -> Iterator[Entry]:
+class _Said(NamedTuple):
+    """What was said of one picture: see `Outcome`, and `Curve` where it is wanted."""
+
+    guesses: list[int]
+    score: float
+    curve: Curve | None
+
+
+def _answers(
+    pictures: Iterator[Labelled], classifiers: Sequence[Classifier], *, curved: bool
+) -> Iterator[Entry]:
     """Yields an entry for each picture; all classifiers read ahead by a few."""
-    copies = itertools.tee(pictures, len(classifiers))
-    streams = [_stream(*pair) for pair in zip(copies, classifiers, strict=True)]
-    for answers in zip(*streams, strict=True):
-        item = answers[0][0]
+    copies = itertools.tee(pictures, len(classifiers) + 1)
+    streams = [
+        in_order(partial(_ask, classifier, curved=curved), copy, workers=usable_cores() + 1)
+        for classifier, copy in zip(classifiers, copies, strict=False)
+    ]
+    for item, *answers in zip(copies[-1], *streams, strict=True):
         entry: Entry = {"path": str(item.path), "target": item.target}
-        results = [result for _, result in answers]
-        error = next((one for one in results if isinstance(one, SightboxError)), None)
+        error = next((one for one in answers if isinstance(one, SightboxError)), None)
+        said = [one for one in answers if isinstance(one, _Said)]
         if error is not None:
-            yield entry | {"error": str(error)}
-        elif item.target is None:
-            yield entry
-        else:
-            said = [
-                one for one in results if one is not None and not isinstance(one, SightboxError)
-            ]
-            yield entry | {
-                "answers": [
-                    [[guess.index for guess in one.predictions], one.top.score] for one in said
-                ]
-            }
+            entry["error"] = str(error)
+        elif said:
+            entry["answers"] = [[one.guesses, one.score] for one in said]
+        if error is None and said and said[0].curve is not None:
+            gap, first = said[0].curve
+            entry["curve"] = [round(gap, 5), *first.round(5).tolist()]
+        yield entry
 
 
-def _stream(
-    pictures: Iterator[Labelled], classifier: Classifier
-) -> Iterator[tuple[Labelled, Result | None]]:
-    """Yields each picture with its result; None for one without a class, which is not asked."""
-    waiting: deque[Labelled] = deque()
-
-    def asked() -> Iterator[Labelled]:
-        for item in pictures:
-            waiting.append(item)
-            if item.target is not None:
-                yield item
-
-    for result in classifier.classify_many((item.path for item in asked()), top_k=TOP):
-        while (item := waiting.popleft()).target is None:
-            yield item, None
-        yield item, result
-    while waiting:
-        yield waiting.popleft(), None
+def _ask(classifier: Classifier, item: Labelled, *, curved: bool) -> _Said | SightboxError | None:
+    """Returns what is said of a picture, or its error; None for one without a class."""
+    if item.target is None:
+        return None
+    try:
+        pixels = classifier.prepare(item.path).pixels
+        logits = classifier.infer(pixels[None])[0].logits
+    except SightboxError as error:
+        return error
+    scores = classifier.probabilities(logits)
+    guesses = top_k(scores, TOP).tolist()
+    return _Said(guesses, float(scores[guesses[0]]), curve(logits, item.target) if curved else None)
 
 
-def _count(findings: Findings, entry: Entry) -> None:
+def _count(findings: Findings, entry: Entry, fitting: Fitting | None) -> None:
     if "error" in entry:
         findings.unreadable += 1
         if len(findings.errors) < LISTED:
@@ -153,6 +163,9 @@ def _count(findings: Findings, entry: Entry) -> None:
         tally.add(outcome)
     if len(outcomes) > 1:
         findings.duel.add(*outcomes)
+    if fitting is not None:
+        gap, *first = entry["curve"]
+        fitting.add(Curve(gap, np.array(first)), right=outcomes[0].right)
 
 
 def findings_to_json(findings: Findings, classifiers: Sequence[Classifier], source: str) -> Json:
@@ -184,6 +197,7 @@ def findings_to_json(findings: Findings, classifiers: Sequence[Classifier], sour
 def _tally_to_json(tally: Tally, classifier: Classifier) -> Json:
     names = classifier.labels.names
     info = classifier.info
+    sure = sure_of(tally, classifier)
 
     def name(index: int) -> Json:
         return {"index": index, "label": {code: names[code][index] for code in names}}
@@ -194,15 +208,19 @@ def _tally_to_json(tally: Tally, classifier: Classifier) -> Json:
             "variant": info.variant,
             "backend": info.backend,
             "preprocessing": classifier.preprocessing,
+            "temperature": classifier.card.temperature,
+            "threshold": classifier.card.threshold,
         },
         "pictures": tally.pictures,
-        "top1": _rate(tally.rate(tally.top1)),
-        "top5": _rate(tally.rate(tally.top5)),
+        "top1": rate_to_json(tally.rate(tally.top1)),
+        "top5": rate_to_json(tally.rate(tally.top5)),
         "calibration_error": tally.calibration_error(),
         "calibration": [_bin(found) for found in tally.bins()],
         "coverage": [_coverage(tally.coverage(threshold)) for threshold in THRESHOLDS],
+        "sure": None if sure is None else _coverage(sure),
         "classes": [
-            name(index) | {"top1": _rate(rate)} for index, rate in tally.classes_from_weakest()
+            name(index) | {"top1": rate_to_json(rate)}
+            for index, rate in tally.classes_from_weakest()
         ],
         "confusions": [
             {"class": name(target), "taken_for": name(guess), "times": times}
@@ -220,7 +238,14 @@ def _tally_to_json(tally: Tally, classifier: Classifier) -> Json:
     }
 
 
-def _rate(rate: Rate) -> Json:
+def sure_of(tally: Tally, classifier: Classifier) -> Coverage | None:
+    """Returns what is left above the threshold of the model's card, where it has one."""
+    threshold = classifier.card.threshold
+    return None if threshold is None else tally.coverage(threshold)
+
+
+def rate_to_json(rate: Rate) -> Json:
+    """Returns a rate with its interval as JSON values."""
     return {"hits": rate.hits, "of": rate.of, "part": rate.part, "low": rate.low, "high": rate.high}
 
 
@@ -231,6 +256,6 @@ def _bin(found: Bin) -> Json:
 def _coverage(found: Coverage) -> Json:
     return {
         "threshold": found.threshold,
-        "answered": _rate(found.answered),
-        "right": _rate(found.right),
+        "answered": rate_to_json(found.answered),
+        "right": rate_to_json(found.right),
     }

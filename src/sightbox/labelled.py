@@ -1,6 +1,5 @@
-"""Pictures whose right class is known: from their folders, their names, or a table."""
+"""Pictures whose right class is known: from their folders or their names; see `sightbox.tables`."""
 
-import csv
 import os
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -47,40 +46,3 @@ def walk(folder: Path, labels: Labels, suffixes: AbstractSet[str]) -> Iterator[L
             yield from walk(path, labels, suffixes)
         elif path.suffix.lower() in suffixes:
             yield Labelled(path, class_of(path, labels))
-
-
-def read_table(file: Path, folder: Path, labels: Labels) -> Iterator[Labelled]:
-    """Yields the pictures of a CSV table (RFC 4180) with the columns ``path`` and ``class``.
-
-    Args:
-        file: The table, UTF-8.
-        folder: Where its paths begin.
-        labels: The model's; a class is a WordNet id, a name in any language, or a number.
-
-    Raises:
-        RequestError: The table cannot be read, lacks a column, or names a class that is unknown.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
-            if not {"path", "class"} <= set(rows.fieldnames or ()):
-                raise RequestError(f"The table {file} needs a first line with path and class.")
-            for row in rows:
-                word = (row["class"] or "").strip()
-                target = _known(word, labels)
-                if target is None or not row["path"]:
-                    raise RequestError(
-                        f"Line {rows.line_num} of {file} names the class {word!r}, "
-                        "which the model does not know."
-                    )
-                yield Labelled(folder / row["path"], target)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"The table {file} cannot be read: {reason}.") from error
-
-
-def _known(word: str, labels: Labels) -> int | None:
-    found = labels.find(word)
-    if found is None and word.isascii() and word.isdigit() and int(word) < len(labels):
-        return int(word)
-    return found

@@ -7,7 +7,6 @@ sees half a model.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -16,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sightbox.atomicfile import write_durably
+from sightbox.calibration import Calibration
 from sightbox.errors import ModelError
 from sightbox.labels import Labels, load_labels, numbered_labels, own_labels
 from sightbox.preprocessing import Recipe
@@ -64,6 +65,7 @@ class Card:
         accuracy: Accuracy as published, in percent, with its source; None when unknown.
         source: File name and sha256 of the weights file that the model was made from.
         files: sha256 of each file of the folder but the card.
+        calibration: How far the scores can be trusted; None where nobody measured it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Card:
     accuracy: Mapping[str, Any] | None
     source: Mapping[str, Any]
     files: Mapping[str, str]
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         problem = next((text for text, wrong in self._problems() if wrong), None)
@@ -106,10 +109,15 @@ class Card:
         top1 = {} if self.accuracy is None else self.accuracy
         wrong = not isinstance(top1, dict) or (top1 and not _is_in(top1.get("top1"), 0, 100))
         yield f"accuracy is {self.accuracy!r}", bool(wrong)
+        for problem in self.calibration.problems() if self.calibration is not None else ():
+            yield problem, True
 
     def to_json(self) -> str:
-        """Returns the card as JSON text."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Returns the card as JSON text; without a calibration as before there were any."""
+        fields = asdict(self)
+        if self.calibration is None:
+            del fields["calibration"]
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":
@@ -121,10 +129,22 @@ class Card:
         try:
             fields = json.loads(text)
             fields["recipe"] = Recipe(**fields["recipe"])
+            if fields.get("calibration") is not None:
+                fields["calibration"] = Calibration(**fields["calibration"])
             card = cls(**{name: _frozen(value) for name, value in fields.items()})
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ModelError(f"The model's card is damaged: {error}.") from error
         return card
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before softmax; 1 where nothing was fitted."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
+
+    @property
+    def threshold(self) -> float | None:
+        """The score from which an answer is sure, 0 to 1, where one is known."""
+        return None if self.calibration is None else self.calibration.threshold
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -306,14 +326,32 @@ def write_model(model: Model, models: Path) -> Model:
     scratch = Path(tempfile.mkdtemp(prefix=f".{model.card.name}.", dir=models))
     try:
         for name, content in model.contents.items():
-            _write_durably(scratch / name, content)
+            write_durably(scratch / name, content)
         card = model.card.to_json().encode()
-        _write_durably(scratch / CARD, card)
-        _write_durably(scratch / SEAL, f"{hashlib.sha256(card).hexdigest()}  {CARD}\n".encode())
+        write_durably(scratch / CARD, card)
+        write_durably(scratch / SEAL, _sealed(card))
         _swap(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Model(model.card, target, {})
+
+
+def rewrite_card(folder: Path, card: Card) -> Model:
+    """Puts another card in the place of a folder's own; its other files stay as they are.
+
+    The caller holds the folder's lock. A card without a seal is as good as one with it, so that a
+    kill between any two steps leaves a whole model.
+
+    Raises:
+        OSError: The disk is full or not writable.
+    """
+    (folder / SEAL).unlink(missing_ok=True)
+    content = card.to_json().encode()
+    for name, text in ((CARD, content), (SEAL, _sealed(content))):
+        scratch = folder / f".{name}"
+        write_durably(scratch, text)
+        scratch.replace(folder / name)
+    return Model(card, folder, {})
 
 
 def remove_leftovers(models: Path) -> None:
@@ -334,11 +372,8 @@ def _swap(scratch: Path, target: Path) -> None:
     old.rename(scratch)
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _sealed(card: bytes) -> bytes:
+    return f"{hashlib.sha256(card).hexdigest()}  {CARD}\n".encode()
 
 
 def _anew(name: str) -> str:

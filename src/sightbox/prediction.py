@@ -106,6 +106,8 @@ class Prediction:
         timings_ms: Where the time went.
         image: The picture as it was seen.
         explanation: Why these classes were named, where that was asked for.
+        sure: Whether the most likely class reaches the threshold in the model's card; None where
+            the card has none. What a least score leaves nothing of is not sure.
     """
 
     model: ModelInfo
@@ -113,6 +115,7 @@ class Prediction:
     timings_ms: Timings
     image: ImageInfo
     explanation: Explanation | None = None
+    sure: bool | None = None
 
     @property
     def top(self) -> Score:
@@ -138,14 +141,18 @@ def check_wanted(top_k: int, min_score: float) -> None:
         raise RequestError(f"min_score is {min_score!r}; it must be a number from 0 to 1.")
 
 
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
     """Returns probabilities along the last axis; each row sums to 1.
+
+    Args:
+        logits: Of any shape; the classes are its last axis.
+        temperature: What the logits are divided by before; see `sightbox.calibration`.
 
     The largest logit is taken off first, so that no exponential overflows; float64 keeps the sum
     within 1e-12 of 1 (Goodfellow et al. 2016, section 4.1).
     """
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
+    exponentials = np.exp(shifted / temperature)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
 
 
@@ -164,11 +171,18 @@ def top_k(values: NDArray[np.floating], k: int) -> NDArray[np.intp]:
 
 
 def best_scores(
-    probabilities: NDArray[np.float64], labels: Labels, k: int, min_score: float = 0.0
+    probabilities: NDArray[np.floating], labels: Labels, k: int, least: float = 0.0
 ) -> tuple[Score, ...]:
-    """Returns the best `k` classes of probabilities [C], of those with at least `min_score`."""
+    """Returns the `k` most likely classes with their names, but none below `least`.
+
+    Args:
+        probabilities: [C].
+        labels: The names of the C classes.
+        k: At most this many.
+        least: Least probability, 0 to 1.
+    """
     return tuple(
-        Score(index, labels.wnids[index], labels.of(index), float(probabilities[index]))
-        for index in map(int, top_k(probabilities, k))
-        if probabilities[index] >= min_score
+        Score(int(index), labels.wnids[index], labels.of(int(index)), float(probabilities[index]))
+        for index in top_k(probabilities, k)
+        if probabilities[index] >= least
     )

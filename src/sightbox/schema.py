@@ -5,6 +5,7 @@ prediction or an error. What one of them alone gives, such as ``/v1/info``, it s
 """
 
 import json
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,7 @@ def prediction_to_json(prediction: Prediction, languages: tuple[str, ...] | None
     told: Json = {
         "model": model_to_json(prediction.model),
         "predictions": [_score_to_json(score, languages) for score in prediction.predictions],
+        "sure": prediction.sure,
         "timings_ms": {
             name: round(getattr(prediction.timings_ms, name), 3)
             for name in ("decode", "preprocess", "queue", "infer", "total")
@@ -118,6 +120,7 @@ def card_to_json(card: Card) -> Json:
         "accuracy": dict(card.accuracy) if card.accuracy else None,
         "source": dict(card.source),
         "sha256": dict(card.files),
+        "calibration": None if card.calibration is None else asdict(card.calibration),
     }
 
 

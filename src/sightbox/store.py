@@ -2,21 +2,19 @@
 
 import errno
 import hashlib
-import io
 import logging
 import os
 import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
-from sightbox.archive import is_archive, read_archive, write_archive
+from sightbox.archive import file_sha256, is_archive, read_archive, write_archive
+from sightbox.building import build_model
+from sightbox.calibration import Calibration
 from sightbox.catalogue import (
     EMBEDDED,
     PREFERRED,
@@ -35,7 +33,6 @@ from sightbox.model import (
     CARD,
     GRAPH,
     WEIGHTS,
-    Card,
     Model,
     check_name,
     check_seal,
@@ -44,13 +41,11 @@ from sightbox.model import (
     open_model,
     remove_leftovers,
     report_file,
+    rewrite_card,
     seal,
     write_model,
 )
-from sightbox.safetensors import load_safetensors, save_safetensors
-
-MAX_IMPORT_BYTES = 2 << 30
-"""Largest file that is imported; ResNet-50 has a twentieth of it."""
+from sightbox.safetensors import load_safetensors
 
 LOCK = ".lock"
 """Name of the lock file that writers of a models folder hold."""
@@ -220,7 +215,7 @@ class Store:
             CheckpointError: The weights cannot be read or do not fit the network.
             ModelError: The model cannot be used or written.
         """
-        sha256 = _sha256(path)
+        sha256 = file_sha256(path)
         network = by_sha256(sha256)
         exported = is_archive(path)
         if (exported or (network and not architecture)) and (architecture or names):
@@ -241,7 +236,7 @@ class Store:
                 f"{card.name} is the name of the official weights, and these are others.",
                 "Give them a name of their own: --name.",
             )
-        return self._write(_build(card, state))
+        return self._write(build_model(card, state))
 
     def export(self, name: str, target: Path) -> None:
         """Writes a model as one zip file that `import_file` reads.
@@ -271,6 +266,30 @@ class Store:
         contents = {file: model.read(file) for file in model.card.files}
         contents |= {graph_file(variant): graph, report_file(variant): report.encode()}
         return self._write(seal(model.card, contents))
+
+    def calibrate(self, name: str, calibration: Calibration | None) -> Model:
+        """Keeps a calibration in a model's card, or takes it out with None.
+
+        Nothing else of the model changes, so that what was measured of its speed stays true.
+
+        Raises:
+            ModelNotFoundError: The model is not here.
+            ModelError: Its card is damaged, or cannot be written.
+        """
+        folder = self.open(name).folder
+        if folder is None:
+            raise ModelError(
+                f"The model {name} lives in memory alone: {self.models} cannot be written.",
+                "Choose a place you may write to: SIGHTBOX_HOME.",
+            )
+        try:
+            with self._writing():
+                check_seal(folder)
+                # Another process may have added a variant while this one waited for the lock.
+                card = open_model(folder).card
+                return rewrite_card(folder, replace(card, calibration=calibration))
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
 
     def remove(self, name: str) -> None:
         """Removes a model.
@@ -318,7 +337,7 @@ class Store:
         """Builds the model unless a sound one is here."""
 
         def build() -> Model:
-            return _build(network.card, read_checkpoint(weights, sha256=network.sha256))
+            return build_model(network.card, read_checkpoint(weights, sha256=network.sha256))
 
         folder = self.models / network.card.name
         # Without the lock first: a home that is read-only may hold a sound model.
@@ -352,20 +371,6 @@ class Store:
             raise _cannot_write(self.models, error) from error
 
 
-def _build(card: Card, state: Mapping[str, NDArray[np.generic]]) -> Model:
-    """Makes a model in memory of a card and a state dict."""
-    # It loads onnx, 0.2 s that the start with a prepared model need not wait for.
-    from sightbox.graphs import Input, build_graph  # noqa: PLC0415
-
-    spec = Input(card.recipe.crop, card.mean, card.std)
-    graph, classes = build_graph(card.architecture, state, spec)
-    card = replace(card, classes=classes)
-    card.load_labels()
-    stored = io.BytesIO()
-    save_safetensors(stored, state)
-    return seal(card, {WEIGHTS: stored.getvalue(), GRAPH: graph})
-
-
 def _is_sound(folder: Path) -> bool:
     """Tells whether a folder holds a whole model. Takes no lock: its caller may hold one."""
     try:
@@ -375,17 +380,6 @@ def _is_sound(folder: Path) -> bool:
     except ModelError:
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IMPORT_BYTES:
-            raise ModelError(f"{path} is no file of at most {MAX_IMPORT_BYTES:,} bytes.")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _cannot_write(path: Path, error: OSError) -> ModelError:

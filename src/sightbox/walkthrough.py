@@ -153,10 +153,19 @@ class Walker:
                 steps.append(_stage_step(passed, model.card, pixels))
         logits = passed.arrays["logits"][0]
         start = perf_counter()
-        probabilities = softmax(logits)
+        temperature = model.card.temperature
+        probabilities = softmax(logits, temperature)
         milliseconds = _since(start)
         best = best_scores(probabilities, labels, BEST)
-        steps.append(Step("softmax", probabilities.shape, str(probabilities.dtype), milliseconds))
+        steps.append(
+            Step(
+                "softmax",
+                probabilities.shape,
+                str(probabilities.dtype),
+                milliseconds,
+                facts={"temperature": temperature},
+            )
+        )
         info = ModelInfo(model.card.name, EXACT, "onnxruntime")
         return Walkthrough(info, model.card.title, tuple(steps), best, logits)
 

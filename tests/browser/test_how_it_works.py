@@ -1,6 +1,7 @@
 """The teaching page as a class uses it, in a real Chromium, with the real embedded model."""
 
 import io
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.gestures import CHELSEA, COFFEE, fire, read, switch_language
 from serving import ask, serving
-from sightbox.catalogue import known
+from sightbox.calibration import Calibration
+from sightbox.catalogue import EMBEDDED, known
 from sightbox.classifier import Classifier
 from sightbox.graphs import Input, build_graph
 from sightbox.model import GRAPH, WEIGHTS, seal, write_model
 from sightbox.safetensors import save_safetensors
+from sightbox.store import Store
 from sightbox.web.lesson import TEXTS
 from sightbox.web.pages import SAMPLES, load_catalogue
 
@@ -88,6 +91,24 @@ def test_dropped_photo_is_walked_through_all_steps(
     assert names[:2] == [words("step.bytes.name", language), words("step.decode.name", language)]
     assert names[7] == words("step.stage.name", language).replace("{number}", "1")
     assert page.locator(".way-name").all_text_contents() == names
+
+
+def test_softmax_of_a_calibrated_model_divides_by_its_temperature(
+    open_page: Callable[..., Page], home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(home, tmp_path / "home")
+    Store(tmp_path / "home").calibrate(EMBEDDED, Calibration(0.5, 0.8, 0.95, 200, "fp32"))
+    with Classifier(home=tmp_path / "home") as classifier, serving(classifier) as url:
+        told = ask(url, "/v1/walkthrough", CHELSEA.read_bytes())[2]
+        page = open_page(f"{url}/how-it-works")
+        choose(page, CHELSEA)
+        softmax = page.locator('.step[data-kind="softmax"]')
+        expect(softmax.locator(".step-text")).to_contain_text("the model's temperature 0.50;")
+        expect(softmax.locator("thead")).to_contain_text(words("lesson.power.scaled"))
+        first, second = told["best"][:2]
+        power = math.exp((second["logit"] - first["logit"]) / 0.5)
+        expect(softmax.locator(".power").nth(1)).to_have_text(f"{power:.4f}")
+        assert second["score"] / first["score"] == pytest.approx(power, rel=1e-2)
 
 
 def test_each_step_shows_its_pictures_and_numbers(lesson: Page) -> None:

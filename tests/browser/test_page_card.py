@@ -27,7 +27,7 @@ READ_CLIPBOARD = "navigator.clipboard.readText()"
 MAY_COPY = ["clipboard-read", "clipboard-write"]
 
 
-def answer_with(page: Page, *scores: float) -> None:
+def answer_with(page: Page, *scores: float, sure: bool | None = None) -> None:
     """Lets the box answer with these scores for the classes first, second, ..."""
     names = ("first", "second", "third")
     predictions = [
@@ -37,6 +37,7 @@ def answer_with(page: Page, *scores: float) -> None:
     answer = {
         "model": {"name": "made", "variant": "fp32", "backend": "up"},
         "predictions": predictions,
+        "sure": sure,
         "timings_ms": {"decode": 1, "preprocess": 1, "queue": 0, "infer": 2, "total": 4},
         "image": {"width": 451, "height": 300, "format": "PNG"},
     }
@@ -66,6 +67,16 @@ def test_verdict_names_both_candidates_where_the_answer_is_not_sure(
     switch_language(page, "zh")
     names = {"first": "第0", "second": "第1", "label": "第0"}
     expect(verdict).to_have_text(words(f"verdict.{key}", "zh").format(**names))
+
+
+@pytest.mark.parametrize(("sure", "key"), [(True, "sure"), (False, "unsure")])
+def test_threshold_of_the_card_decides_what_is_sure(page: Page, *, sure: bool, key: str) -> None:
+    # By the page's own rule each would be the other way round.
+    answer_with(page, *((0.3, 0.29) if sure else (0.9, 0.05)), sure=sure)
+    choose(page, CHELSEA)
+    verdict = cards(page, "done").locator(".verdict")
+    expect(verdict).to_have_text(words(f"verdict.{key}").format(first="first", second="second"))
+    assert ("unsure" in (verdict.get_attribute("class") or "")) is not sure
 
 
 def test_ids_are_shown_on_demand(page: Page) -> None:

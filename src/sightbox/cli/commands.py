@@ -58,6 +58,33 @@ ExplainOption = Annotated[
         show_default=False,
     ),
 ]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Another way to compare with: model=, variant=, preprocessing= or backend=.",
+        show_default=False,
+    ),
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(help="File that keeps each answer: go on where you stopped.", show_default=""),
+]
+CalibrateOption = Annotated[
+    bool,
+    typer.Option(
+        "--calibrate",
+        help="Fit a temperature to the scores, and a threshold from which an answer is sure.",
+    ),
+]
+PrecisionOption = Annotated[
+    float | None,
+    typer.Option(
+        help="The part of the sure answers that is to be right, 0 to 1.", show_default="0.95"
+    ),
+]
+SaveOption = Annotated[
+    bool, typer.Option("--save", help="Keep the calibration in the model's card, for all answers.")
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads of the engine.", show_default="as tuned")
 ]
@@ -259,43 +286,41 @@ def tune(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder with the pictures.")],
     table: Annotated[
-        Path | None, typer.Option(help="CSV with the columns path and class.", show_default=False)
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="Another way to compare with: model=, variant=, preprocessing= or backend=.",
-            show_default=False,
-        ),
-    ] = None,
-    journal: Annotated[
         Path | None,
-        typer.Option(help="File that keeps each answer: go on where you stopped.", show_default=""),
+        typer.Option(help="CSV with path and class, or a list of ImageNet's.", show_default=False),
     ] = None,
+    against: AgainstOption = None,
+    journal: JournalOption = None,
     html: Annotated[
         Path | None, typer.Option(help="File for the report as a page.", show_default=False)
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="File for the report as JSON.", show_default=False)
     ] = None,
+    calibrate: CalibrateOption = False,
+    precision: PrecisionOption = None,
+    save: SaveOption = False,
     model: ModelOption = None,
     backend: BackendOption = None,
     variant: VariantOption = None,
     exact: ExactOption = False,
     preprocessing: PreprocessingOption = None,
 ) -> None:
-    """Tell how right a model is over pictures whose class is known.
+    """Tell how right a model is over pictures whose class is known, and calibrate its scores.
 
     Folders are named by class or WordNet id, or file names begin with it: n02123045_7.jpg.
-    Exit code: 0, or 1 where a picture could not be read.
+    Exit code: 0, or 1 where a picture could not be read or a precision cannot be promised.
 
     [bold]Examples[/bold]
 
       sightbox eval photos --html report.html
 
       sightbox eval val --journal val.jsonl --against variant=fp32
+
+      sightbox eval photos --calibrate --precision 0.95 --save
     """
     with instant_interrupts():
+        from sightbox.cli import calibrate as calibration  # noqa: PLC0415
         from sightbox.cli import evaluate as command  # noqa: PLC0415
 
     given = {"model": model, "backend": backend, **_exactness(variant, preprocessing, exact=exact)}
@@ -307,6 +332,9 @@ def evaluate(
             journal=journal,
             html=html,
             json_file=json,
+            wanted=calibration.wish(
+                calibrate=calibrate, precision=precision, save=save, against=against
+            ),
             given=given,
         )
     )

@@ -107,6 +107,24 @@ def models_optimize(
     raise typer.Exit(command.run(name, images, precision))
 
 
+@models.command("uncalibrate")
+def models_uncalibrate(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; the default one.")] = None,
+) -> None:
+    """Take out of a model's card what sightbox eval --calibrate --save put in.
+
+    Scores are plain softmax then, and no answer is called sure or not.
+
+    [bold]Example[/bold]
+
+      sightbox models uncalibrate efficientnet-lite0
+    """
+    with instant_interrupts():
+        from sightbox.cli import models as command  # noqa: PLC0415
+
+    command.uncalibrate(name)
+
+
 @models.command("remove")
 def models_remove(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
     """Remove a model."""

@@ -59,6 +59,14 @@ def export(name: str, file: Path) -> None:
     console().print(f"{name} is in {file}.")
 
 
+def uncalibrate(name: str | None) -> None:
+    """Takes the calibration out of a model's card."""
+    store = _store()
+    chosen = name or store.default_name()
+    store.calibrate(chosen, None)
+    console().print(f"{chosen} gives plain softmax scores.")
+
+
 def remove(name: str) -> None:
     """Removes a model."""
     _store().remove(name)

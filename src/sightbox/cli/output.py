@@ -24,7 +24,8 @@ LEAST_BAR_WIDTH = 4
 """Width below which a bar says nothing, in characters."""
 
 NOT_SURE = "not sure"
-"""What is said of a picture of which no class reached the least score."""
+"""What is said of a picture of which no class reached the least score, or the most likely one does
+not reach the threshold in the model's card."""
 
 Result = Prediction | SightboxError
 
@@ -105,32 +106,37 @@ class JsonWriter(_Frameless):
 class CsvWriter(_Frameless):
     """CSV (RFC 4180) with a header: one line for each class, or one for an error.
 
-    A picture of which no class reached the least score has one line, without a rank.
+    A picture of which no class reached the least score has one line, without a rank. The last
+    column says whether the answer is sure; it is empty where the model's card has no threshold.
     """
 
     def __init__(self, languages: tuple[str, ...]) -> None:
         self._languages = languages
         self._csv = csv.writer(sys.stdout)
         labels = [f"label_{code}" for code in self._languages]
-        self._csv.writerow(["path", "rank", "score", "index", "wnid", *labels, "error"])
+        self._csv.writerow(["path", "rank", "score", "index", "wnid", *labels, "error", "sure"])
 
     def write(self, path: str, result: Result) -> None:
         """Prints one result."""
         blank = [""] * (4 + len(self._languages))
         if isinstance(result, SightboxError):
-            self._csv.writerow([path, *blank, str(result)])
+            self._csv.writerow([path, *blank, str(result), ""])
             return
+        sure = "" if result.sure is None else str(result.sure).lower()
         if not result.predictions:
-            self._csv.writerow([path, *blank, ""])
+            self._csv.writerow([path, *blank, "", sure])
         for rank, score in enumerate(result.predictions, 1):
             names = _names(score, self._languages)
             self._csv.writerow(
-                [path, rank, f"{score.score:.6f}", score.index, score.wnid or "", *names, ""]
+                [path, rank, f"{score.score:.6f}", score.index, score.wnid or "", *names, "", sure]
             )
 
 
 class TabWriter(_Frameless):
-    """One line for each class: path, score, names, with tabs between; errors go to stderr."""
+    """One line for each class: path, score, names, with tabs between; errors go to stderr.
+
+    A last field says so where the answer is not sure.
+    """
 
     def __init__(self, languages: tuple[str, ...]) -> None:
         self._languages = languages
@@ -142,9 +148,10 @@ class TabWriter(_Frameless):
             return
         if not result.predictions:
             print(path, "", NOT_SURE, sep="\t")  # noqa: T201
+        marks = [NOT_SURE] if result.sure is False else []
         for score in result.predictions:
             names = _names(score, self._languages)
-            print(path, f"{score.score:.4f}", *names, sep="\t")  # noqa: T201
+            print(path, f"{score.score:.4f}", *names, *marks, sep="\t")  # noqa: T201
 
 
 class TableWriter(_Frameless):
@@ -165,8 +172,8 @@ class TableWriter(_Frameless):
         if result.predictions:
             table = _table(result.predictions, self._languages, self._screen.width)
             self._screen.print(table)
-        else:
-            self._screen.print(NOT_SURE, style="dim")
+        if not result.predictions or result.sure is False:
+            self._screen.print(NOT_SURE, style="yellow")
         model = result.model
         spent = f"{model.name} {model.variant}, {model.backend}, {result.timings_ms.total:.0f} ms"
         self._screen.print(Text(spent, "dim"))

@@ -114,6 +114,7 @@ _CARD = {
     "accuracy": {"type": ["object", "null"]},
     "source": table(TEXT),
     "sha256": table(TEXT),
+    "calibration": or_null(ref("Calibration")),
     "loaded": {"type": "boolean"},
     "variants": array(
         record(
@@ -156,6 +157,7 @@ EXAMPLE = {
             "score": 0.5,
         }
     ],
+    "sure": None,
     "timings_ms": {"decode": 2.5, "preprocess": 2.4, "queue": 0.0, "infer": 9.8, "total": 15.0},
     "image": {"width": 451, "height": 300, "format": "PNG"},
 }
@@ -191,7 +193,7 @@ SCHEMAS: dict[str, Schema] = {
                 "type": "number",
                 "minimum": 0,
                 "maximum": 1,
-                "description": "Softmax probability.",
+                "description": "Softmax probability, at the temperature of the model's card.",
             },
         }
     ),
@@ -200,6 +202,11 @@ SCHEMAS: dict[str, Schema] = {
             {
                 "model": ref("Model"),
                 "predictions": array(ref("Score")),
+                "sure": {
+                    "type": ["boolean", "null"],
+                    "description": "Whether the most likely class reaches the threshold in the "
+                    "model's card; null where the card has none.",
+                },
                 "timings_ms": record(dict.fromkeys(_STAGES, _MILLISECONDS)),
                 "image": record(
                     {"width": POSITIVE, "height": POSITIVE, "format": {"type": ["string", "null"]}}
@@ -250,6 +257,31 @@ SCHEMAS: dict[str, Schema] = {
     "Results": {
         **record({"results": array({"oneOf": [ref("Prediction"), ref("Failure")]})}),
         "description": "The answers to the pictures of a form, in their order.",
+    },
+    "Calibration": {
+        **record(
+            {
+                "temperature": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "description": "What logits are divided by before softmax.",
+                },
+                "threshold": {
+                    "type": ["number", "null"],
+                    "minimum": 0,
+                    "maximum": 1,
+                    "description": "The score from which an answer is sure; null where none keeps "
+                    "the precision.",
+                },
+                "precision": {
+                    **_SCORE,
+                    "description": "The part of the sure answers that was wanted to be right.",
+                },
+                "pictures": {**POSITIVE, "description": "How many labelled pictures told it."},
+                "variant": {**TEXT, "description": "The variant that answered them."},
+            }
+        ),
+        "description": "How far a model's scores can be trusted.",
     },
     "Card": {**record(_CARD), "description": "A model that is here."},
     "BrokenModel": {

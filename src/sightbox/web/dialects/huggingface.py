@@ -69,7 +69,7 @@ def classify(query: NamesQuery, name: str) -> Response:
         (answer,) = classifier.infer(
             prepared.pixels[None], timeout=patience.seconds, abandoned=patience.abandoned
         )
-    scores = apply(question.function, answer.logits)
+        scores = apply(question.function, answer.logits, classifier.card.temperature)
     found = best_indices(scores, question.top_k)
     return json_response(
         [{"label": names[index], "score": round(float(scores[index]), DIGITS)} for index in found]
@@ -101,10 +101,15 @@ def read_question(body: bytes, settings: Settings) -> Question:
     return Question(picture, top_k or settings.top_k, function or FUNCTIONS[0])
 
 
-def apply(function: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns what one of `FUNCTIONS` makes of logits, both [C]."""
+def apply(
+    function: str, logits: NDArray[np.float32], temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """Returns what one of `FUNCTIONS` makes of logits, both [C].
+
+    Softmax alone takes the temperature of the model's card, which was fitted for it.
+    """
     if function == "softmax":
-        return softmax(logits)
+        return softmax(logits, temperature)
     exact = logits.astype(np.float64)
     # By the hyperbolic tangent, which overflows nowhere: 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2.
     return (1 + np.tanh(exact / 2)) / 2 if function == "sigmoid" else exact

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sightbox.classifier import Classifier
 from sightbox.errors import ModelNotFoundError, RequestError
-from sightbox.prediction import softmax, top_k
+from sightbox.prediction import top_k
 from sightbox.schema import Json
 from sightbox.web.dialects import photoprism_operations as operations
 from sightbox.web.dialects.answers import DIGITS, json_response, sentence
@@ -106,4 +106,5 @@ def _scores(files: list[bytes], classifier: Classifier) -> NDArray[np.float64]:
     patience = current_patience()
     pixels = to_pixels(files, classifier, "Image", patience)
     answers = classifier.infer(pixels, timeout=patience.seconds, abandoned=patience.abandoned)
-    return np.asarray(softmax(np.stack([answer.logits for answer in answers])).max(axis=0))
+    logits = np.stack([answer.logits for answer in answers])
+    return np.asarray(classifier.probabilities(logits).max(axis=0))

@@ -14,7 +14,7 @@ from sightbox.classifier import Classifier
 from sightbox.errors import ModelNotFoundError, RequestError
 from sightbox.model import Card
 from sightbox.patience import ENDLESS, Patience
-from sightbox.prediction import softmax, top_k
+from sightbox.prediction import top_k
 from sightbox.schema import Json
 from sightbox.web.dialects.languages import DEFAULT, names_in
 from sightbox.web.dialects.messages import InferenceRequest, OutputTensor, Tensor, WantedOutput
@@ -179,7 +179,9 @@ class Surface:
             RequestError: There are no labels in the language that is wanted.
         """
         spec = self.output(classifier.card)
-        values = logits if self.datatype == "FP32" else softmax(logits).astype(np.float32)
+        values = logits
+        if spec.name == "probabilities":
+            values = classifier.probabilities(logits).astype(np.float32)
         (wanted,) = request.outputs
         if wanted.classification is None:
             return [numbers_out(spec, values, binary=wanted.binary)]

@@ -20,6 +20,7 @@ import { upload } from "./upload.js";
  * @typedef {object} Result
  * @property {{name: string, variant: string, backend: string}} model
  * @property {Prediction[]} predictions Best first.
+ * @property {boolean | null} sure Whether the best reaches the threshold in the model's card, if it has one.
  * @property {{decode: number, preprocess: number, queue: number, infer: number, total: number}} timings_ms
  * @property {{width: number, height: number, format: string | null}} image
  * @property {{region: Region, maps: ClassMap[]}} [explanation] When asked for.

@@ -131,13 +131,13 @@ export function createCard(item, actions) {
   offerWhatIf(item, root);
 
   /** @param {Result} result */
-  function showResult({ predictions, model, timings_ms, image }) {
+  function showResult({ predictions, sure, model, timings_ms, image }) {
     setRows(list, predictions.length);
     predictions.forEach((one, place) => {
       showPrediction(/** @type {HTMLElement} */ (list.children[place]), one);
     });
-    find(root, ".verdict").textContent = verdict(item.candidates, predictions.length);
-    find(root, ".verdict").classList.toggle("unsure", !predictions.length || !isSure(item.candidates));
+    find(root, ".verdict").textContent = verdict(item.candidates, sure, predictions.length);
+    find(root, ".verdict").classList.toggle("unsure", !predictions.length || !isSure(item.candidates, sure));
     find(root, ".why").hidden = !predictions.length;
     find(root, ".model").textContent = [model.name, model.variant, model.backend].join(" · ");
     showTimes(find(root, ".timing"), timings_ms);

@@ -5,7 +5,7 @@ import { labelOf, language, otherLanguage, percent } from "./i18n.js";
 /** @typedef {import("./api.js").Result} Result */
 /** @typedef {{name: string, result?: Result, error?: {code: string, detail: string}}} Outcome */
 
-const COLUMNS = "file,rank,class,wnid,en,zh,score,model,variant,backend,error";
+const COLUMNS = "file,rank,class,wnid,en,zh,score,model,variant,backend,error,sure";
 
 /** RFC 4180, section 2: a value with a comma, a quote or a line break is quoted.
  * A value that a spreadsheet would take for a formula begins with an apostrophe.
@@ -18,11 +18,11 @@ function cell(value) {
 
 /** @param {Outcome} outcome @returns {unknown[][]} One row for each class, or one for the error. */
 function rows({ name, result, error }) {
-  if (!result) return [[name, ...Array(9).fill(""), error?.code]];
-  const { model, predictions } = result;
+  if (!result) return [[name, ...Array(9).fill(""), error?.code, ""]];
+  const { model, predictions, sure } = result;
   return predictions.map(({ index, wnid, label, score }, place) => [
     name, place + 1, index, wnid, label.en, label.zh, score,
-    model.name, model.variant, model.backend, "",
+    model.name, model.variant, model.backend, "", sure,
   ]);
 }
 

@@ -42,6 +42,7 @@ const stageNumber = (walk, step) => walk.steps.filter(({ kind }) => kind === "st
 /** @param {Walk} walk @param {Step} step @returns {string} The key of what is told of a step. */
 function textKey(walk, step) {
   if (step.kind === "turn") return `step.turn.${step.facts.orientation === 1 ? "text" : "turned"}`;
+  if (step.kind === "softmax") return `step.softmax.${step.facts.temperature === 1 ? "text" : "scaled"}`;
   if (step.kind === "crop") return `step.crop.${step.facts.whole ? "whole" : "text"}`;
   if (step.kind !== "stage") return `step.${step.kind}.text`;
   const count = walk.steps.filter(({ kind }) => kind === "stage").length;
@@ -69,6 +70,7 @@ function valuesOf(walk, step) {
     format: String(facts.format),
     orientation: String(facts.orientation),
     interpolation: String(facts.interpolation),
+    temperature: number(facts.temperature ?? 1, 2),
     label: nameOf(best.label),
     percent: percent(best.score),
     value: number(best.logit, 2),
@@ -121,14 +123,15 @@ function showAddition({ name, ratio, planes }) {
   return row;
 }
 
-/** @param {Walk} walk @returns {HTMLElement} */
-function showBest(walk) {
+/** @param {Walk} walk @param {Step} step The softmax. @returns {HTMLElement} */
+function showBest(walk, { facts }) {
   const table = instantiate("best-template");
+  if (facts.temperature !== 1) find(table, '[data-i18n="lesson.power"]').textContent = t("lesson.power.scaled");
   const rows = walk.best.map(({ label, score, logit }) => {
     const row = instantiate("class-template");
     find(row, "th").textContent = nameOf(label);
     find(row, ".logit").textContent = number(logit, 2);
-    find(row, ".power").textContent = number(Math.exp(logit - walk.best[0].logit), 4);
+    find(row, ".power").textContent = number(Math.exp((logit - walk.best[0].logit) / facts.temperature), 4);
     find(row, ".share").textContent = percent(score);
     find(row, ".share-bar").style.setProperty("--share", String(score));
     return row;
@@ -155,7 +158,7 @@ function shownOf(walk, step) {
   if (step.photos.length) shown.push(showPhotos(step));
   if (step.planes.length) shown.push(showPlanes(step));
   if (step.values) shown.push(showValues(walk, step, step.values));
-  if (step.kind === "softmax") shown.push(showBest(walk));
+  if (step.kind === "softmax") shown.push(showBest(walk, step));
   if (step.additions.length) {
     const section = instantiate("residual-template");
     // What such a block is, is told once.
