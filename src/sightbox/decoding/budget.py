@@ -64,6 +64,8 @@ class DecodeBudget:
             self._memory.take(wanted, patience)
             taken += wanted
 
+        # Once, not for each room: asking whether a client has left takes a call of the system.
+        patience.check(_WAIT_LONGER)
         self._places.take(1, patience)
         try:
             yield permit
@@ -92,7 +94,6 @@ class _Room:
         return len(self._waiting)
 
     def take(self, amount: int, patience: Patience) -> None:
-        patience.check(_WAIT_LONGER)
         with self._lock:
             if not self._waiting and amount <= self._free:
                 self._free -= amount
