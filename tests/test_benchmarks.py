@@ -124,3 +124,17 @@ def test_overload_is_answered_or_refused(home: Path, tmp_path: Path) -> None:
     assert found["other"] == found["livez_failed"] == 0
     assert found["asked"] > found["goodput"] > 0
     assert found["goodput_ratio"] == pytest.approx(found["goodput"] / found["capacity"], rel=0.02)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of threads")
+def test_time_of_all_threads_adds_up(home: Path, tmp_path: Path) -> None:
+    numbers = ("--clients", "2", "--seconds", "0.3", "--count", "2", "--rounds", "1")
+    out = tmp_path / "threads.json"
+    named = ("--model", EMBEDDED, "--calibration", "2", "--out", out)
+    shown = _run("threads.py", home, *named, *numbers)
+    assert "the machine's limit" in shown
+    found = json.loads(out.read_text("utf-8"))
+    *parts, everything = found["ms"].values()
+    assert sum(parts) == pytest.approx(everything, abs=0.01)
+    assert found["ms"]["request threads: decode, resize, Flask, answer"] > 0
+    assert 0 < found["limit_ms"] < everything
