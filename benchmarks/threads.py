@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +56,10 @@ def main() -> int:
         with _serving(settings) as url:
             _load(url, files, given.clients, WARM_SECONDS)
             rounds = [_round(url, files, given) for _ in range(given.rounds)]
-        limit = _json(
-            [HERE / "limit.py", *files, "--home", home, "--model", model.card.name]
-            + ["--backend", settings.backend or "onnxruntime"]
-            + ["--variant", settings.variant or "fp32", "--seconds", str(given.seconds / 2)]
-        )
+        way = ("--backend", settings.backend or "onnxruntime")
+        way += ("--variant", settings.variant or "fp32", "--seconds", str(given.seconds / 2))
+        where = ("--home", str(home), "--model", model.card.name)
+        limit = _json([HERE / "limit.py", *files, *where, *way])
     ms = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     cores = usable_cores()
     result = {
@@ -114,23 +112,23 @@ def _round(url: str, files: Sequence[Path], given: Any) -> Json:  # noqa: ANN401
     """Returns ms of a core for each photo, by part."""
     before = _seconds()
     run = _load(url, files, given.clients, given.seconds)
-    used = _seconds() - before
+    used = {part: seconds - before[part] for part, seconds in _seconds().items()}
     count = len(run["ms"])
     client = run["cpu_share"] * run["seconds"]
     whole = usable_cores() * run["seconds"]
     found = {what: 1000 * used[part] / count for part, what in PARTS.items()}
     return found | {
         "client": 1000 * client / count,
-        "nobody, or other programs": 1000 * (whole - client - used.total()) / count,
+        "nobody, or other programs": 1000 * (whole - client - sum(used.values())) / count,
         "all": 1000 * whole / count,
     }
 
 
-def _seconds() -> "Counter[str]":
+def _seconds() -> dict[str, float]:
     """Returns the seconds of processor that the server's threads have used, by part."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     ticks = os.sysconf("SC_CLK_TCK")
-    used: Counter[str] = Counter()
+    used = dict.fromkeys(PARTS, 0.0)
     for task in Path("/proc/self/task").iterdir():
         name = names.get(int(task.name), "engine")
         part = next((part for part in PARTS if name.startswith(part)), None)
