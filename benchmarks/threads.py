@@ -56,10 +56,15 @@ def main() -> int:
         with _serving(settings) as url:
             _load(url, files, given.clients, WARM_SECONDS)
             rounds = [_round(url, files, given) for _ in range(given.rounds)]
-        way = ("--backend", settings.backend or "onnxruntime")
-        way += ("--variant", settings.variant or "fp32", "--seconds", str(given.seconds / 2))
         where = ("--home", str(home), "--model", model.card.name)
-        limit = _json([HERE / "limit.py", *files, *where, *way])
+        how = (
+            "--backend",
+            settings.backend or "onnxruntime",
+            "--variant",
+            settings.variant or "fp32",
+        )
+        long = ("--seconds", str(given.seconds / 2))
+        limit = _json([HERE / "limit.py", *files, *where, *how, *long])
     ms = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     cores = usable_cores()
     result = {
