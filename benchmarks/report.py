@@ -1,7 +1,7 @@
 """Writes the measured figures into docs/performance.md, and draws docs/request.svg.
 
-Run ``python benchmarks/report.py``: it reads the two files in ``benchmarks/results`` and renews
-what stands between the markers of the page.
+Run ``python benchmarks/report.py``: it reads the files in ``benchmarks/results`` and renews what
+stands between the markers of the page.
 """
 
 import argparse
@@ -56,16 +56,16 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     given = parser.parse_args()
-    engines, service = (
+    engines, service, threads = (
         json.loads((given.results / f"{name}.json").read_text("utf-8"))
-        for name in ("engines", "service")
+        for name in ("engines", "service", "threads")
     )
     page = given.docs / "performance.md"
-    page.write_text(renewed(page.read_text("utf-8"), engines, service), "utf-8")
+    page.write_text(renewed(page.read_text("utf-8"), engines, service, threads), "utf-8")
     (given.docs / "request.svg").write_text(picture(_ours(service)), "utf-8")
 
 
-def renewed(page: str, engines: Json, service: Json) -> str:
+def renewed(page: str, engines: Json, service: Json, threads: Json) -> str:
     """Returns the page with every block of figures written anew.
 
     Raises:
@@ -79,6 +79,7 @@ def renewed(page: str, engines: Json, service: Json) -> str:
         "servers": _servers(service),
         "weight": _weight(service),
         "limit": _limit(_ours(service)),
+        "threads": _cores(threads),
     }
     return BLOCK.sub(lambda match: match[1] + blocks[match[2]] + match[3], page)
 
@@ -265,6 +266,16 @@ def _limit(ours: Sequence[Json]) -> str:
         rows.append([server["name"], *(told(limit[key]) for key in keys), f"{best:.0%}"])
     head = ["", "decode, ms", "resize, ms", "infer, ms", "formula, img/s", "measured, img/s"]
     return _table([*head, "best served"], rows)
+
+
+def _cores(threads: Json) -> str:
+    everything = threads["ms"]["all"]
+    rows = [
+        [name, told(ms, ".2f"), told(ms / everything, ".0%")]
+        for name, ms in (*threads["ms"].items(), ("the machine's limit", threads["limit_ms"]))
+    ]
+    asked = f"{threads['settings']}, {threads['clients']} clients"
+    return _table([asked, "ms of a core, a photo", "part"], rows)
 
 
 if __name__ == "__main__":
