@@ -45,7 +45,7 @@ types: $(VENV)/.dev ## Check the types.
 docs: $(VENV)/.dev ## Make the generated pages of docs/ and the manifest anew.
 	$(BIN)/python docs/generate.py
 
-screenshots: $(VENV)/.dev ## Take the pictures of the page in docs/ anew.
+screenshots: $(VENV)/.dev ## Take the pictures of the pages in docs/ anew.
 	$(BIN)/python tests/browser/screenshots.py
 
 icons: $(VENV)/.dev ## Draw the icons of the app anew, from icon.svg.

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from urllib.parse import urljoin
 
 import pytest
@@ -12,7 +13,7 @@ from sightbox.classifier import Classifier
 from sightbox.settings import load_settings
 from sightbox.web.app import create_app
 from sightbox.web.assets import FOLDER, load_assets
-from sightbox.web.pages import LANGUAGES, load_catalogue
+from sightbox.web.pages import LANGUAGES, ground_colours, load_catalogue
 
 SAFE = 0.8
 """The part of a maskable icon's width that no system cuts off (Web Application Manifest)."""
@@ -33,14 +34,20 @@ def manifest(client: FlaskClient, language: str = "en") -> dict[str, object]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_manifest_is_in_the_language_of_the_page(client: FlaskClient, language: str) -> None:
-    page = client.get(f"/?lang={language}").get_data(as_text=True)
-    assert f'rel="manifest" href="/manifest.webmanifest?lang={language}"' in page
     response = client.get(f"/manifest.webmanifest?lang={language}")
     assert response.mimetype == "application/manifest+json"
     assert response.headers["Content-Language"] == LANGUAGES[language]
     texts, told = load_catalogue(language), manifest(client, language)
     assert (told["name"], told["lang"]) == (texts["page.title"], LANGUAGES[language])
     assert told["description"] == texts["page.description"]
+
+
+@pytest.mark.parametrize("path", ["/", "/how-it-works", "/compare", "/kiosk"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_page_belongs_to_the_app(client: FlaskClient, path: str, language: str) -> None:
+    page = client.get(f"{path}?lang={language}").get_data(as_text=True)
+    assert f'rel="manifest" href="/manifest.webmanifest?lang={language}"' in page
+    assert re.findall(r'name="theme-color".* content="(#\w+)"', page) == [*ground_colours()]
 
 
 def test_app_is_the_same_one_in_every_language(client: FlaskClient) -> None:

@@ -4,16 +4,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from browser.chromium import find_chromium, launch
+from browser.chromium import ARGUMENTS, find_chromium, launch
 from browser.gate import GatedClassifier
+from browser.gestures import COFFEE
 from browser.what_if import WATCH
 from serving import serving
 from sightbox.classifier import Classifier
 
 PATIENCE_MS = 10_000
 """Milliseconds until a missing element fails a test."""
+
+FRAMES = 10
+"""Pictures of the film that the camera plays."""
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +102,45 @@ def gated_page(open_page: Callable[..., Page], gated_url: str) -> Page:
 def watched(open_page: Callable[..., Page], server_url: str) -> Page:
     """The page of the real model, with what it sends kept."""
     return open_page(server_url, first=WATCH)
+
+
+@pytest.fixture(scope="session")
+def filming(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera sees a cup of coffee, and whose owner allows it."""
+    film = tmp_path_factory.mktemp("film") / "coffee.mjpeg"
+    with Image.open(COFFEE) as photo, film.open("wb") as file:
+        frame = photo.convert("RGB").crop((34, 0, 567, 400)).resize((320, 240))
+        for _ in range(FRAMES):
+            frame.save(file, "JPEG")
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    )
+    with chromium.browser_type.launch(
+        executable_path=find_chromium(), args=[*ARGUMENTS, *flags]
+    ) as browser:
+        yield browser
+
+
+@pytest.fixture
+def film(filming: Browser) -> Iterator[Callable[[str], Page]]:
+    """A function that opens an address and then the camera."""
+    faults: list[str] = []
+
+    def open_camera(url: str) -> Page:
+        page = filming.new_context(locale="en-GB", reduced_motion="reduce").new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(url, wait_until="commit")
+        page.wait_for_selector("html[data-ready]", state="attached")
+        page.locator("#camera-open").click()
+        return page
+
+    yield open_camera
+    for context in filming.contexts:
+        context.close()
+    assert [fault for fault in faults if not fault.startswith("Failed to load")] == []
 
 
 def _watch(page: Page, origin: str, faults: list[str]) -> None:

@@ -12,6 +12,7 @@ from sightbox.web.pages import load_catalogue
 PHOTOS = Path(skimage.__file__).parent / "data"
 CHELSEA, COFFEE, ROCKET = (PHOTOS / name for name in ("chelsea.png", "coffee.png", "rocket.jpg"))
 CLASSIFY = "**/v1/classify*"
+HOUR_S = 3600
 
 # Builds a DataTransfer from [name, type, base64] triples and fires an event that carries it.
 FIRE = """([kind, files]) => {
@@ -80,3 +81,12 @@ def module(name: str) -> str:
 def switch_language(page: Page, language: str) -> None:
     """Clicks the link of a language."""
     page.locator(f'.languages a[data-language="{language}"]').click()
+
+
+def stop_clock(page: Page) -> None:
+    """Stops the page's time, so that nothing but ``page.clock.run_for`` moves it.
+
+    A clock that is only installed goes on by itself: on a slow machine, past what a test expects.
+    """
+    page.clock.install(time=0)
+    page.clock.pause_at(HOUR_S)

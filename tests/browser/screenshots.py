@@ -1,29 +1,32 @@
-"""Makes the pictures of the page for the README files: ``make screenshots``."""
+"""Makes the pictures of the pages for the documents: ``make screenshots``."""
 
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
 from browser.chromium import launch  # noqa: E402 - found on the path above
-from browser.gestures import CHELSEA, COFFEE, cards, choose  # noqa: E402
+from browser.gestures import CHELSEA, COFFEE, PHOTOS, cards, choose  # noqa: E402
 from serving import serving  # noqa: E402
 from sightbox.classifier import Classifier  # noqa: E402
 from sightbox.store import Store  # noqa: E402
 
 DOCS = TESTS.parent / "docs"
-PICTURES = {"en": "{}.png", "zh": "{}.zh-CN.png"}
-
-SCREEN: ViewportSize = {"width": 1280, "height": 800}
+ENDINGS = {"en": ".png", "zh": ".zh-CN.png"}
+COINS = PHOTOS / "coins.png"
+LAPTOP: ViewportSize = {"width": 1280, "height": 800}
+WALL: ViewportSize = {"width": 1920, "height": 1080}
+PATIENCE_MS = 30_000
 
 FLAT_COLOURS = 8
 """So many of a picture's commonest colours stay as they are: those of the page itself."""
@@ -55,7 +58,49 @@ def capture_what_if(page: Page) -> bytes:
     return view.screenshot()
 
 
-VIEWS: dict[str, Callable[[Page], bytes]] = {"page": capture_page, "what-if": capture_what_if}
+def capture_compare(page: Page) -> bytes:
+    """Returns the page that compares, with three photos, of which one divides the two sides."""
+    for count, photo in enumerate((COFFEE, CHELSEA, COINS), start=1):
+        choose(page, photo)
+        expect(page.locator(".pair .difference svg:visible")).to_have_count(count)
+    return page.screenshot(full_page=True)
+
+
+def capture_kiosk(page: Page) -> bytes:
+    """Returns the view for exhibitions with its answer, on a wall screen."""
+    choose(page, COFFEE)
+    expect(page.locator('#visit[data-state="done"]')).to_be_visible()
+    # Without the frame around the button that has the focus.
+    page.evaluate("document.activeElement.blur()")
+    return page.screenshot()
+
+
+@dataclass(frozen=True)
+class View:
+    """Something to take a picture of.
+
+    Attributes:
+        address: Where it is, below the server's address, with the parameters that it wants.
+        capture: What brings the opened page into its state, and returns a PNG file.
+        screen: Width and height in CSS pixels.
+        scale: The picture's width for each of the screen's.
+    """
+
+    address: str
+    capture: Callable[[Page], bytes]
+    screen: ViewportSize = field(default_factory=LAPTOP.copy)
+    scale: float = 1
+
+
+VIEWS = {
+    "page": View("/?", capture_page),
+    "what-if": View("/?", capture_what_if),
+    "compare": View(
+        "/compare?left_preprocessing=exact&right_preprocessing=nearest&top_k=3&", capture_compare
+    ),
+    "kiosk": View("/kiosk?", capture_kiosk, WALL, 2 / 3),
+}
+"""By the names of their pictures."""
 
 
 def reduce_colours(picture: Image.Image) -> Image.Image:
@@ -76,6 +121,7 @@ def reduce_colours(picture: Image.Image) -> Image.Image:
 
 def main() -> None:
     """Takes a picture of each view in each language, with the embedded model."""
+    expect.set_options(timeout=PATIENCE_MS)
     with TemporaryDirectory() as folder:
         home = Path(folder)
         Store(home).prepare_embedded()
@@ -90,11 +136,15 @@ def _take_pictures(home: Path) -> None:
         launch(playwright) as browser,
     ):
         classifier.classify(CHELSEA)  # the first one is slower
-        for (name, capture), (language, form) in product(VIEWS.items(), PICTURES.items()):
-            page = browser.new_page(viewport=SCREEN, reduced_motion="reduce")
-            page.goto(f"{url}/?lang={language}")
-            picture = Image.open(io.BytesIO(capture(page))).convert("RGB")
-            reduce_colours(picture).save(DOCS / form.format(name), optimize=True)
+        for (name, view), (language, ending) in product(VIEWS.items(), ENDINGS.items()):
+            page = browser.new_page(viewport=view.screen, reduced_motion="reduce")
+            page.goto(f"{url}{view.address}lang={language}")
+            picture = ImageOps.scale(_read(view.capture(page)), view.scale)
+            reduce_colours(picture).save(DOCS / f"{name}{ending}", optimize=True)
+
+
+def _read(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file)).convert("RGB")
 
 
 if __name__ == "__main__":

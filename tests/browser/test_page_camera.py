@@ -1,15 +1,12 @@
 """The camera, as Chromium plays one from a file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from browser.chromium import ARGUMENTS, find_chromium
 from browser.gate import GatedClassifier
 from browser.gestures import (
-    COFFEE,
     cards,
     collect_questions,
     names,
@@ -19,47 +16,6 @@ from browser.gestures import (
 from sightbox.errors import BackendError, QueueFullError
 
 pytestmark = pytest.mark.browser
-
-FRAMES = 10
-
-
-@pytest.fixture(scope="module")
-def filming(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose camera sees a cup of coffee, and whose owner allows it."""
-    film = tmp_path_factory.mktemp("film") / "coffee.mjpeg"
-    with Image.open(COFFEE) as photo, film.open("wb") as file:
-        frame = photo.convert("RGB").crop((34, 0, 567, 400)).resize((320, 240))
-        for _ in range(FRAMES):
-            frame.save(file, "JPEG")
-    flags = (
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={film}",
-    )
-    with chromium.browser_type.launch(
-        executable_path=find_chromium(), args=[*ARGUMENTS, *flags]
-    ) as browser:
-        yield browser
-
-
-@pytest.fixture
-def film(filming: Browser) -> Iterator[Callable[[str], Page]]:
-    """A function that opens an address and then the camera."""
-    faults: list[str] = []
-
-    def open_camera(url: str) -> Page:
-        page = filming.new_context(locale="en-GB", reduced_motion="reduce").new_page()
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url, wait_until="commit")
-        page.wait_for_selector("html[data-ready]", state="attached")
-        page.locator("#camera-open").click()
-        return page
-
-    yield open_camera
-    for context in filming.contexts:
-        context.close()
-    assert [fault for fault in faults if not fault.startswith("Failed to load")] == []
 
 
 def test_camera_names_what_it_sees_with_its_pace(

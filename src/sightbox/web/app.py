@@ -7,11 +7,13 @@ from sightbox.residents import Residents
 from sightbox.settings import Settings
 from sightbox.web import assets, guard, observing, problems
 from sightbox.web.api import api, body_limit_bytes
+from sightbox.web.comparison import comparison
 from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
 from sightbox.web.dialects.photoprism import photoprism
 from sightbox.web.dialects.torchserve import torchserve
 from sightbox.web.installable import installable
+from sightbox.web.kiosk import kiosk
 from sightbox.web.lesson import lesson
 from sightbox.web.pages import pages
 from sightbox.web.reference import reference
@@ -40,7 +42,8 @@ def create_app(
     observing.install(app, service)
     assets.install(app)
     dialects = (open_inference, torchserve, huggingface, photoprism)
-    for blueprint in (api, *dialects, pages, lesson, reference, installable):
+    sites = (pages, lesson, comparison, kiosk, reference, installable)
+    for blueprint in (api, *dialects, *sites):
         app.register_blueprint(blueprint)
     guard.install(app)
     problems.install(app)

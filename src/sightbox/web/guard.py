@@ -40,6 +40,8 @@ PROBES = {
 OPEN_ENDPOINTS = {
     "pages.index",
     "lesson.how_it_works",
+    "comparison.compare",
+    "kiosk.view",
     "static",
     "installable.manifest",
     "installable.offline",

@@ -13,7 +13,7 @@ TEXTS = "lesson"
 SCRIPTS = ("ask", "charts", "intake", "steps")
 """The page's own modules besides the one that joins them."""
 
-SHARED_SCRIPTS = ("announce", "api", "elements", "i18n", "samples", "token", "unlock")
+SHARED_SCRIPTS = ("announce", "api", "elements", "hint", "i18n", "samples", "token", "unlock")
 """What it takes of the first page's."""
 
 lesson = Blueprint("lesson", __name__)

@@ -46,6 +46,8 @@ LEFT_OUT = {
     "pages.index": "the page, for people",
     "pages.answer": "the page's form, for browsers without JavaScript",
     "lesson.how_it_works": "the page that teaches, for people",
+    "comparison.compare": "the page that compares two models, for people",
+    "kiosk.view": "the view for exhibitions, for people",
     "reference.page": "this document, for people",
     "open_inference.not_here": "parts of Triton's protocol that are refused",
 }

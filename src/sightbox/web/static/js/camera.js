@@ -90,7 +90,7 @@ async function listCameras(stream, signal) {
 }
 
 /** Turn the camera off, and hide its view. */
-export function closeCamera() {
+function closeCamera() {
   running?.abort();
   running = null;
   const stream = /** @type {MediaStream | null} */ (video.srcObject);
@@ -124,7 +124,8 @@ async function open(device) {
   }
 }
 
-function close() {
+/** Turn the camera off, and go back to where it was opened. */
+export function leaveCamera() {
   closeCamera();
   section.hidden = true;
   byId("camera-open").focus();
@@ -134,7 +135,7 @@ function close() {
 export function startCamera(take) {
   rows.append(...Array.from({ length: ROWS }, () => instantiate("prediction-template")));
   byId("camera-open").addEventListener("click", () => open());
-  byId("camera-close").addEventListener("click", close);
+  byId("camera-close").addEventListener("click", leaveCamera);
   choice.addEventListener("change", () => open(choice.value));
   byId("camera-keep").addEventListener("click", async () => {
     take([new File([await toBlob(video)], "camera-picture.jpg", { type: "image/jpeg" })]);

@@ -1,9 +1,12 @@
 /** One picture's card: preview, answer or problem. Shows an item and knows nothing else. */
 
-import { megabytes } from "./api.js";
 import { find, instantiate } from "./elements.js";
-import { decimal, errorKey, labelOf, language, languageTag, otherLanguage, percent, t } from "./i18n.js";
+import { errorKey, labelOf, percent, t } from "./i18n.js";
 import { offerMore } from "./more.js";
+import { setRows, showPredictions } from "./predictions.js";
+import { showPreview } from "./preview.js";
+import { showProblem } from "./problem.js";
+import { describeState } from "./status.js";
 import { showTimes } from "./times.js";
 import { isSure, verdict } from "./verdict.js";
 import { offerWhatIf } from "./what_if.js";
@@ -16,7 +19,7 @@ import { createWhy } from "./why.js";
  * @typedef {object} Item
  * @property {File} file
  * @property {string} name The file's name, below the folder that it came with.
- * @property {"waiting" | "working" | "locked" | "busy" | "stopped" | "done" | "failed"} state
+ * @property {import("./status.js").State} state
  * @property {number} sent How much of it has been sent, 0 to 1, while working.
  * @property {number} pause Seconds until the box is asked again, when busy.
  * @property {import("./settings.js").Settings} asked What was chosen when the box was asked.
@@ -32,79 +35,12 @@ import { createWhy } from "./why.js";
  * @property {() => void} remove Takes the card off the page and frees the preview.
  */
 
-/** What a card without an answer says. @type {Partial<Record<Item["state"], string>>} */
-const STATUS = {
-  waiting: "card.waiting",
-  working: "card.working",
-  locked: "card.locked",
-  busy: "card.busy",
-  stopped: "card.stopped",
-};
-const RETRYABLE = [
-  "queue_full", "too_many_uploads", "models_busy", "deadline_exceeded", "closed", "backend_failed",
-  "network", "unknown",
-];
-
-/** @param {Item} item @returns {string} What a card without an answer says. */
-function describeState({ state, sent, pause }) {
-  if (state === "working" && sent > 0 && sent < 1) return t("card.sending", { percent: Math.floor(100 * sent) });
-  return t(STATUS[state] ?? "", { seconds: pause });
-}
-
 /** @param {Item} item @returns {string} One sentence for the announcer; empty while at work. */
 export function summarise({ name, result, error }) {
   const best = result?.predictions[0];
   if (best) return t("say.done", { name, label: labelOf(best), percent: percent(best.score) });
   if (result) return t("say.failed", { name, problem: t("verdict.none") });
   return error ? t("say.failed", { name, problem: t(errorKey(error.code)) }) : "";
-}
-
-/** @param {HTMLElement} row @param {Prediction} prediction */
-function showPrediction(row, prediction) {
-  const [label, other] = [find(row, ".label"), find(row, ".other")];
-  label.textContent = labelOf(prediction);
-  label.lang = languageTag(language());
-  other.textContent = prediction.label[otherLanguage()] ?? "";
-  other.lang = languageTag(otherLanguage());
-  find(row, ".wnid").textContent = [prediction.index, prediction.wnid].filter((id) => id !== null).join(" · ");
-  find(row, ".percent").textContent = percent(prediction.score);
-  row.style.setProperty("--share", String(prediction.score));
-}
-
-/**
- * @param {HTMLElement} list
- * @param {number} count Rows from now on; empty ones hold the place of the answer.
- */
-function setRows(list, count) {
-  while (list.children.length > count) list.lastElementChild?.remove();
-  while (list.children.length < count) list.append(instantiate("prediction-template"));
-}
-
-/**
- * @param {HTMLElement} root The card.
- * @param {File} file
- * @param {(width: number, height: number) => void} showSize
- * @returns {() => void} Frees the preview.
- */
-function showPreview(root, file, showSize) {
-  const image = /** @type {HTMLImageElement} */ (find(root, "img"));
-  const address = URL.createObjectURL(file);
-  image.addEventListener("load", () => showSize(image.naturalWidth, image.naturalHeight));
-  image.addEventListener("error", () => {
-    image.hidden = true;
-    find(root, ".no-preview").hidden = false;
-  });
-  image.src = address;
-  return () => URL.revokeObjectURL(address);
-}
-
-/** @param {HTMLElement} root The card. @param {File} file @param {import("./api.js").ApiError} error */
-function showProblem(root, file, error) {
-  const key = errorKey(error.code);
-  find(root, ".problem-title span").textContent = t(key);
-  find(root, ".problem-hint").textContent = t(`${key}.hint`, { size: decimal(megabytes(file)) });
-  find(root, ".problem-detail").textContent = error.detail;
-  find(root, ".retry").hidden = !RETRYABLE.includes(key.replace("error.", ""));
 }
 
 /**
@@ -132,10 +68,7 @@ export function createCard(item, actions) {
 
   /** @param {Result} result */
   function showResult({ predictions, sure, model, timings_ms, image }) {
-    setRows(list, predictions.length);
-    predictions.forEach((one, place) => {
-      showPrediction(/** @type {HTMLElement} */ (list.children[place]), one);
-    });
+    showPredictions(list, predictions);
     find(root, ".verdict").textContent = verdict(item.candidates, sure, predictions.length);
     find(root, ".verdict").classList.toggle("unsure", !predictions.length || !isSure(item.candidates, sure));
     find(root, ".why").hidden = !predictions.length;
@@ -150,12 +83,12 @@ export function createCard(item, actions) {
     root.setAttribute("aria-busy", String(!ended));
     find(root, "img").setAttribute("alt", t("card.preview", { name: item.name }));
     find(root, ".remove").setAttribute("aria-label", t("card.remove", { name: item.name }));
-    find(root, ".status-text").textContent = describeState(item);
+    find(root, ".status-text").textContent = describeState(item.state, item.pause, item.sent);
     find(root, ".again").hidden = item.state !== "stopped";
     find(root, ".problem").hidden = item.state !== "failed";
     if (item.state === "done" && item.result) showResult(item.result);
     else setRows(list, item.asked.topK);
-    if (item.error) showProblem(root, item.file, item.error);
+    if (item.error) showProblem(root, item.error, item.file);
     why.show();
   }
 

@@ -137,3 +137,25 @@ export async function startLanguage() {
     await load(language());
   }
 }
+
+/**
+ * Let the links of the languages change the page where it is, instead of loading it anew.
+ * @param {(code: Language) => void} changed Called when the page's texts are there.
+ * @param {() => void} failed Called when they could not be fetched.
+ */
+export function listenToLanguages(changed, failed) {
+  /** @param {Event} event */
+  async function change(event) {
+    const link = /** @type {HTMLElement} */ (event.currentTarget);
+    const code = /** @type {Language} */ (link.dataset.language);
+    event.preventDefault();
+    try {
+      await switchLanguage(code);
+    } catch {
+      failed();
+      return;
+    }
+    changed(code);
+  }
+  for (const link of document.querySelectorAll(".languages a")) link.addEventListener("click", change);
+}

@@ -1,11 +1,11 @@
 /** Joins the parts of the page. */
 
-import { announce } from "./announce.js";
 import { startCamera } from "./camera.js";
 import { startCode } from "./code_dialog.js";
 import { byId } from "./elements.js";
 import { download } from "./handover.js";
-import { rememberLanguage, startLanguage, switchLanguage, t } from "./i18n.js";
+import { refuse, showHint } from "./hint.js";
+import { listenToLanguages, rememberLanguage, startLanguage, t } from "./i18n.js";
 import { listen } from "./intake.js";
 import { askAgain, clear, counts, onPictures, outcomes, showPictures, stop, take } from "./pictures.js";
 import { toCsv, toJson } from "./report.js";
@@ -25,36 +25,14 @@ function showList() {
   byId("save").hidden = done + failed === 0;
 }
 
-/** @param {string} key The text to show in the drop area, until the next one. */
-function showHint(key) {
-  byId("hint").dataset.i18n = key;
-  byId("hint").textContent = t(key);
-  byId("hint").classList.toggle("warning", key !== "drop.hint");
-}
-
 /** @param {File[]} files */
 function takeIn(files) {
   showHint("drop.hint");
   take(files);
 }
 
-/** @param {string} key Why nothing came. */
-function refuse(key) {
-  showHint(key);
-  announce(t(key));
-}
-
-/** @param {MouseEvent} event */
-async function changeLanguage(event) {
-  const link = /** @type {HTMLElement} */ (event.currentTarget);
-  const code = /** @type {import("./i18n.js").Language} */ (link.dataset.language);
-  event.preventDefault();
-  try {
-    await switchLanguage(code);
-  } catch {
-    refuse("error.network");
-    return;
-  }
+/** @param {import("./i18n.js").Language} code */
+function changeLanguage(code) {
   rememberLanguage(code);
   showList();
   showSettings();
@@ -82,8 +60,6 @@ startCamera(takeIn);
 startCode();
 startSettings(showList);
 for (const [id, act] of BUTTONS) byId(id).addEventListener("click", act);
-for (const link of document.querySelectorAll(".languages a")) {
-  link.addEventListener("click", (event) => changeLanguage(/** @type {MouseEvent} */ (event)));
-}
+listenToLanguages(changeLanguage, () => refuse("error.network"));
 document.documentElement.dataset.ready = "";
 startWorker();

@@ -6,18 +6,15 @@ import { createCard, summarise } from "./card.js";
 import { byId } from "./elements.js";
 import { t } from "./i18n.js";
 import { nameOf } from "./folder.js";
+import { askPatiently } from "./patience.js";
 import { pauseFor } from "./pause.js";
 import { createQueue } from "./queue.js";
 import { sameSettings, settings } from "./settings.js";
-import { currentToken } from "./token.js";
-import { waitForToken } from "./unlock.js";
 
 /** @typedef {import("./card.js").Item & {card: import("./card.js").Card, abort: AbortController, quiet: boolean}} Entry */
 
 /** As many as keep a box of few cores busy: more would only wait there instead of here. */
 const AT_ONCE = 4;
-/** How often a busy box is asked before a person is. */
-const ATTEMPTS = 5;
 const CARDS_AT_ONCE = 20;
 /** A larger drop is announced once, when all its pictures are answered. */
 const TOLD_SINGLY = 5;
@@ -46,21 +43,6 @@ function setSent(entry, sent) {
   if (shown && entry.state === "working") entry.card.show();
 }
 
-/** @param {Entry} entry @param {ApiError} error @param {number} attempt From 1. */
-async function waitForRoom(entry, error, attempt) {
-  if (!error.retryAfter || error.code === "closed" || attempt >= ATTEMPTS) throw error;
-  entry.pause = error.retryAfter * attempt;
-  setState(entry, "busy");
-  await pauseFor(entry.pause, entry.abort.signal);
-}
-
-/** @param {Entry} entry @param {string} token The one that did not do. */
-async function waitForKey(entry, token) {
-  setState(entry, "locked");
-  // Another picture may have brought a new token while this one was under way.
-  if (token === currentToken()) await waitForToken();
-}
-
 /**
  * @param {Entry} entry Gets its candidates.
  * @param {import("./settings.js").Settings} chosen
@@ -78,22 +60,12 @@ async function ask(entry, chosen) {
  * Ask the box; while it wants a token or is full, the picture keeps its place in the queue.
  * @param {Entry} entry
  */
-async function answer(entry) {
-  const { signal } = entry.abort;
-  for (let attempt = 1; !signal.aborted; ) {
-    const token = currentToken();
+const answer = (entry) =>
+  askPatiently(() => ask(entry, entry.asked), entry.abort.signal, (state, seconds) => {
     entry.sent = 0;
-    setState(entry, "working");
-    try {
-      return await ask(entry, entry.asked);
-    } catch (error) {
-      if (!(error instanceof ApiError) || signal.aborted) throw error;
-      if (error.code === "token_needed") await waitForKey(entry, token);
-      else await waitForRoom(entry, error, attempt++);
-    }
-  }
-  return undefined;
-}
+    entry.pause = seconds;
+    setState(entry, state);
+  });
 
 /** @param {Entry} entry */
 function tell(entry) {

@@ -10,7 +10,7 @@ const COLUMNS = "file,rank,class,wnid,en,zh,score,model,variant,backend,error,su
 /** RFC 4180, section 2: a value with a comma, a quote or a line break is quoted.
  * A value that a spreadsheet would take for a formula begins with an apostrophe.
  * @param {unknown} value */
-function cell(value) {
+export function cell(value) {
   let text = String(value ?? "");
   if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

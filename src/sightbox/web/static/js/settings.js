@@ -38,7 +38,7 @@ function numberWithin(text, least, most, otherwise) {
 }
 
 /** @param {string | null} text @returns {string} A name as models have, else nothing. */
-const nameOf = (text) => (text && /^[\w.-]{1,100}$/.test(text) ? text : "");
+export const nameOf = (text) => (text && /^[\w.-]{1,100}$/.test(text) ? text : "");
 
 /** @param {URLSearchParams} asked @returns {Settings} What is no choice falls back. */
 function parse(asked) {

@@ -3,6 +3,7 @@
 import { ApiError, listModels } from "./api.js";
 import { byId } from "./elements.js";
 import { errorKey, t } from "./i18n.js";
+import { available, readModel, showModels } from "./model_choice.js";
 import { changeSettings, MOST_CLASSES, settings } from "./settings.js";
 
 /** @param {string} id */
@@ -13,37 +14,6 @@ const model = /** @type {HTMLSelectElement} */ (byId("set-model"));
 /** What the box has; null until it has told. @type {import("./api.js").Model[] | null} */
 let models = null;
 
-/** @param {string} text @param {string} value */
-function option(text, value) {
-  const made = document.createElement("option");
-  made.textContent = text;
-  made.value = value;
-  return made;
-}
-
-/** @param {import("./api.js").Model} one @returns {HTMLOptionElement[]} One for each variant. */
-function optionsOf({ name, loaded, variants = [], problem }) {
-  const note = problem ? t("set.model_broken") : loaded ? "" : t("set.model_asleep");
-  /** @param {string} variant */
-  const made = (variant) => {
-    const text = [name, variant, note].filter(Boolean).join(" · ");
-    const choice = option(text, variant ? `${name}/${variant}` : name);
-    choice.disabled = Boolean(problem);
-    return choice;
-  };
-  return [made(""), ...(variants.length > 1 ? variants.map((variant) => made(variant.name)) : [])];
-}
-
-function showModels() {
-  const { model: name, variant } = settings();
-  const chosen = variant ? `${name}/${variant}` : name;
-  const choices = [option(t("set.model_own"), ""), ...(models ?? []).flatMap(optionsOf)];
-  // Named in the address; what the box has is not known yet.
-  if (!choices.some(({ value }) => value === chosen)) choices.push(option(chosen, chosen));
-  model.replaceChildren(...choices);
-  model.value = chosen;
-}
-
 /** Write the settings into the form, in the present language. */
 export function showSettings() {
   const { topK, minScore, preprocessing, explain } = settings();
@@ -51,7 +21,7 @@ export function showSettings() {
   field("set-min-score").value = String(Math.round(100 * minScore));
   field("set-preprocessing").value = preprocessing;
   field("set-explain").checked = explain;
-  showModels();
+  showModels(model, models ?? [], settings());
 }
 
 /** Take the models and variants that are there; what the address names and the box lacks falls back. */
@@ -64,11 +34,8 @@ async function fetchModels() {
     note.dataset.i18n = errorKey(error instanceof ApiError ? error.code : "");
   }
   note.textContent = t(note.dataset.i18n);
-  const { model: name, variant } = settings();
-  const found = models?.find((one) => one.name === name);
-  if (models && name && !found) changeSettings({ model: "", variant: "" });
-  else if (found && variant && !found.variants?.some((one) => one.name === variant)) changeSettings({ variant: "" });
-  showModels();
+  if (models) changeSettings(available(models, settings()));
+  showModels(model, models ?? [], settings());
 }
 
 /** @param {string} id @param {number} least @param {number} most @param {number} otherwise */
@@ -79,13 +46,11 @@ function numberIn(id, least, most, otherwise) {
 }
 
 function readForm() {
-  const [name, variant = ""] = model.value.split("/");
   const now = settings();
   changeSettings({
     topK: numberIn("set-top-k", 1, MOST_CLASSES, now.topK),
     minScore: numberIn("set-min-score", 0, 100, 100 * now.minScore) / 100,
-    model: name,
-    variant,
+    ...readModel(model),
     preprocessing: field("set-preprocessing").value,
     explain: field("set-explain").checked,
   });

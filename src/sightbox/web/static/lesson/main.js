@@ -3,7 +3,8 @@
 import { announce } from "../js/announce.js";
 import { ApiError, megabytes } from "../js/api.js";
 import { byId } from "../js/elements.js";
-import { decimal, errorKey, rememberLanguage, startLanguage, switchLanguage, t } from "../js/i18n.js";
+import { refuse, showHint } from "../js/hint.js";
+import { decimal, errorKey, listenToLanguages, rememberLanguage, startLanguage, t } from "../js/i18n.js";
 import { currentToken, startToken } from "../js/token.js";
 import { waitForToken } from "../js/unlock.js";
 import { listNetworks, walkThrough } from "./ask.js";
@@ -24,13 +25,6 @@ let abort = new AbortController();
 let networksKnown = false;
 
 const choice = /** @type {HTMLSelectElement} */ (byId("model"));
-
-/** @param {string} key The text to show in the drop area, until the next one. */
-function showHint(key) {
-  byId("hint").dataset.i18n = key;
-  byId("hint").textContent = t(key);
-  byId("hint").classList.toggle("warning", key !== "drop.hint");
-}
 
 /** @param {import("./ask.js").Walk} walk */
 function showWalk(walk) {
@@ -127,31 +121,17 @@ function again() {
   if (state.file) takeIn(state.file);
 }
 
-/** @param {MouseEvent} event */
-async function changeLanguage(event) {
-  const link = /** @type {HTMLElement} */ (event.currentTarget);
-  const code = /** @type {import("../js/i18n.js").Language} */ (link.dataset.language);
-  event.preventDefault();
-  try {
-    await switchLanguage(code);
-  } catch {
-    showHint("error.network");
-    return;
-  }
+/** @param {import("../js/i18n.js").Language} code */
+function changeLanguage(code) {
   rememberLanguage(code);
   show();
 }
 
 startToken();
 await startLanguage();
-listen(takeIn, (key) => {
-  showHint(key);
-  announce(t(key));
-});
+listen(takeIn, refuse);
 byId("retry").addEventListener("click", again);
 byId("print").addEventListener("click", () => print());
 choice.addEventListener("change", again);
-for (const link of document.querySelectorAll(".languages a")) {
-  link.addEventListener("click", (event) => changeLanguage(/** @type {MouseEvent} */ (event)));
-}
+listenToLanguages(changeLanguage, () => refuse("error.network"));
 document.documentElement.dataset.ready = "";
