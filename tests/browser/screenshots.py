@@ -139,6 +139,7 @@ def _take_pictures(home: Path) -> None:
         for (name, view), (language, ending) in product(VIEWS.items(), ENDINGS.items()):
             page = browser.new_page(viewport=view.screen, reduced_motion="reduce")
             page.goto(f"{url}{view.address}lang={language}")
+            page.wait_for_selector("html[data-ready]", state="attached")
             picture = ImageOps.scale(_read(view.capture(page)), view.scale)
             reduce_colours(picture).save(DOCS / f"{name}{ending}", optimize=True)
 
