@@ -9,7 +9,7 @@ from shelf import SIDE, put_model
 from sightbox.backends import Arrays, Pixels
 from sightbox.backends.dummy import DummyBackend
 from sightbox.benchmark.conditions import Conditions
-from sightbox.benchmark.measuring import Effort, Measurement, measure
+from sightbox.benchmark.measuring import Effort, Measurement, Progress, measure
 from sightbox.benchmark.probe import Clock, Memory, Probe, Start, Visit, Way
 from sightbox.benchmark.report import Json, make_report
 from sightbox.benchmark.workload import mountain_files
@@ -110,17 +110,23 @@ def small_home(folder: Path) -> Path:
     return folder
 
 
-def measured(machine: Machine, *subjects: Simulated, effort: Effort = BRIEF) -> Measurement:
-    """Measures in simulated time."""
+def measured(
+    machine: Machine,
+    *subjects: Simulated,
+    effort: Effort = BRIEF,
+    progress: Progress = lambda *_: None,
+) -> Measurement:
+    """Measures in simulated time; `progress` is told each step."""
 
     def yardstick() -> None:
         machine.work(3.0)
 
-    def progress(step: str, _: int, __: int) -> None:
+    def tell(step: str, done: int, total: int) -> None:
+        progress(step, done, total)
         if "round" in step:
             machine.next_round()
 
-    return measure(subjects, effort, progress, clock=machine.clock(), yardstick=yardstick)
+    return measure(subjects, effort, tell, clock=machine.clock(), yardstick=yardstick)
 
 
 def reported(home: Path, found: Measurement, effort: Effort = BRIEF) -> Json:

@@ -78,7 +78,7 @@ def test_nothing_but_the_files_is_served(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/how-it-works", "/docs", "/openapi.json", "/static/icon.svg"]
+    "path", ["/", "/how-it-works", "/benchmark", "/docs", "/openapi.json", "/static/icon.svg"]
 )
 def test_each_encoding_has_its_own_tag(url: str, path: str) -> None:
     _, plain, _ = ask(url, path)

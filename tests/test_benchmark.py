@@ -14,7 +14,8 @@ from PIL import Image
 from commandline import run
 from sightbox import Classifier
 from sightbox.backends.dummy import DummyBackend
-from sightbox.benchmark.measuring import SIZES
+from sightbox.benchmark.last import FILE, last_report
+from sightbox.benchmark.measuring import FULL, SIZES
 from sightbox.benchmark.probe import STAGES, Visit, Way
 from sightbox.benchmark.processes import STEPS, Process
 from sightbox.benchmark.statistics import _student, change, summary, without
@@ -179,6 +180,20 @@ def test_no_round_is_begun_when_the_time_is_over(shelf: Path) -> None:
     assert {len(visits) for visits in found.found[0].batches.values()} == {3}
 
 
+def test_default_run_leaves_time_for_the_tips_below_three_minutes(shelf: Path) -> None:
+    """All ways of a ResNet-18 on two cores, as slow as the slowest machine that is quoted."""
+    machine = Machine(1)
+    times = (28.0, 12.0, 30.0, 12.0, 30.0, 35.0, 60.0)
+    ways = [
+        Simulated(shelf, machine, Way("dummy", "fp32", f"way {number}"), 0.5, each)
+        for number, each in enumerate(times)
+    ]
+    found = measured(machine, *ways, effort=FULL)
+    assert found.seconds == pytest.approx(machine.now)
+    assert machine.now <= 150
+    assert {len(each.whole) for each in found.found} == {FULL.rounds}
+
+
 def test_child_tells_start_answers_times_and_memory(shelf: Path) -> None:
     child = Process(NAME, str(shelf), Way("dummy"), list(mountain_files(2, 8)))
     try:
@@ -264,7 +279,7 @@ def test_ways_are_those_that_are_installed_and_made(
     assert [way.device for way in torch] == [None, "cuda", "mps"]
 
 
-def test_command_measures_and_keeps_the_report(tmp_path: Path) -> None:
+def test_command_measures_and_keeps_the_report(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     page, document = tmp_path / "report.html", tmp_path / "report.md"
     forms = ("--json", file, "--html", page, "--markdown", document)
@@ -273,6 +288,8 @@ def test_command_measures_and_keeps_the_report(tmp_path: Path) -> None:
     assert page.read_text().startswith("<!doctype html>")
     assert "### Every way to run it" in document.read_text()
     report = json.loads(file.read_text())
+    assert last_report(home) == report, "the page shows it"
+    (home / FILE).unlink()
     assert [row["problem"] for row in report["rows"]] == [None, None]
     assert "short" in {mark["code"] for mark in report["marks"]}
     assert {row["agreement"]["top1"] for row in report["rows"]} == {1.0}

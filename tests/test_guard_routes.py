@@ -48,6 +48,7 @@ class Client:
     def __init__(self, app: Flask, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self.close = self._connection.close
+        self.cancel_run = app.extensions["sightbox"].benchmarks.cancel
         self.url = url
         address = app.url_map.bind(urlsplit(url).netloc)
         # Every kind of parameter takes a one.
@@ -73,6 +74,13 @@ def client(home: Path) -> Iterator[Client]:
         app = create_app(classifier, settings)
         with running(app, settings) as server, closing(Client(app, server.url)) as made:
             yield made
+
+
+@pytest.fixture(autouse=True)
+def no_run_goes_on(client: Client) -> Iterator[None]:
+    """Ends the benchmark that a walk over all routes starts."""
+    yield
+    client.cancel_run()
 
 
 def _assert_guarded(headers: http.client.HTTPMessage) -> None:

@@ -72,6 +72,8 @@ LAYERS = {
         "wheels",
         "kit",
         "benchmark",
+        "loadtest",
+        "loadgen",
         "residents",
         "evaluation",
         "journal",
@@ -94,6 +96,7 @@ ONLY_IN = {
     "grpc": ("web/grpc_service.py", "web/grpc_limits.py", "web/grpc_client.py"),
     "google": (
         "graphs/stages.py",
+        "graphs/work.py",
         "web/grpc_service.py",
         "web/grpc_client.py",
         "web/proto.py",

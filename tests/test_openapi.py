@@ -35,9 +35,12 @@ NEVER_ANSWERED = {
     "bad_kit",
     "download_failed",
     "bad_setting",
+    "benchmark_running",
+    "benchmark_elsewhere",
     "token_needed",
 }
-"""Codes of errors that come before the server runs, or not without a token."""
+"""Codes of errors that come before the server runs, not without a token, or from a route that is no
+part of the API."""
 
 
 @pytest.fixture(scope="module")

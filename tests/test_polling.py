@@ -87,6 +87,33 @@ def test_closed_socket_is_no_longer_watched() -> None:
     sockets.close()
 
 
+def test_socket_that_is_stirred_while_it_is_asked_is_asked_again() -> None:
+    class Connection:
+        """Has its answer written just after it was asked, as a thread does."""
+
+        unsettled = False
+        asked = 0
+
+        def readable(self) -> bool:
+            self.asked += 1
+            if self.asked == 1:
+                sockets.stir(near.fileno())
+            return False
+
+        def writable(self) -> bool:
+            return False
+
+    near, far = socket.socketpair()
+    sockets, connection = Sockets(), Connection()
+    with near, far:
+        sockets[near.fileno()] = connection
+        # No time passes between the rounds, so that none asks everybody.
+        for _ in range(3):
+            sockets._ask(60)
+    assert connection.asked == 2
+    sockets.close()
+
+
 def test_connections_in_the_queue_are_not_asked_for_each_request(
     dummy: Classifier, cat: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

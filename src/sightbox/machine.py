@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import sightbox
+
 if sys.platform != "win32":
     import resource
 
@@ -148,6 +150,18 @@ def instruction_sets(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
     flags = set(_cpuinfo_field("flags", cpuinfo).split())
     known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
     return tuple(name for name in known if name in flags)
+
+
+def machine_card() -> dict[str, str | int | float | None]:
+    """Returns what a report tells of the machine: processor, system, cores, versions."""
+    return {
+        "name": processor_name(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": usable_cores(),
+        "cpu_quota": cpu_quota(),
+        "sightbox": sightbox.__version__,
+    }
 
 
 def _cpuinfo_field(field: str, cpuinfo: Path) -> str:

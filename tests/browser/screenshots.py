@@ -18,6 +18,9 @@ sys.path.insert(0, str(TESTS))
 from browser.chromium import launch  # noqa: E402 - found on the path above
 from browser.gestures import CHELSEA, COFFEE, PHOTOS, cards, choose  # noqa: E402
 from serving import serving  # noqa: E402
+from sightbox.benchmark.last import keep_last  # noqa: E402
+from sightbox.benchmark.measuring import QUICK  # noqa: E402
+from sightbox.benchmark.ways import bench  # noqa: E402
 from sightbox.classifier import Classifier  # noqa: E402
 from sightbox.store import Store  # noqa: E402
 
@@ -26,6 +29,7 @@ ENDINGS = {"en": ".png", "zh": ".zh-CN.png"}
 COINS = PHOTOS / "coins.png"
 LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 WALL: ViewportSize = {"width": 1920, "height": 1080}
+TALL: ViewportSize = {"width": 1280, "height": 1500}
 PATIENCE_MS = 30_000
 
 FLAT_COLOURS = 8
@@ -75,6 +79,11 @@ def capture_kiosk(page: Page) -> bytes:
     return page.screenshot()
 
 
+def capture_benchmark(page: Page) -> bytes:
+    """Returns the top of the page of the benchmark, with the report of a short run."""
+    return page.screenshot()
+
+
 @dataclass(frozen=True)
 class View:
     """Something to take a picture of.
@@ -99,6 +108,7 @@ VIEWS = {
         "/compare?left_preprocessing=exact&right_preprocessing=nearest&top_k=3&", capture_compare
     ),
     "kiosk": View("/kiosk?", capture_kiosk, WALL, 2 / 3),
+    "benchmark": View("/benchmark?", capture_benchmark, TALL),
 }
 """By the names of their pictures."""
 
@@ -124,7 +134,8 @@ def main() -> None:
     expect.set_options(timeout=PATIENCE_MS)
     with TemporaryDirectory() as folder:
         home = Path(folder)
-        Store(home).prepare_embedded()
+        store = Store(home)
+        keep_last(home, bench(store, store.prepare_embedded(), QUICK))
         _take_pictures(home)
 
 

@@ -71,12 +71,49 @@ TEXTS = {
         "The machine's own speed changed by {figure} meanwhile.",
         "机器自身的速度在此期间变化了 {figure}。",
     ),
+    "answering": (
+        "The server answered {figure} requests meanwhile.",
+        "测量期间服务器应答了 {figure} 个请求。",
+    ),
     "short": (
         "It was a short run: {figure} calls instead of {full}.",
         "测量较短：{figure} 次调用，而不是 {full} 次。",
     ),
+    "unreadable": (
+        "{figure} answers with status 200 name no class.",
+        "{figure} 个状态为 200 的回答没有给出类别。",
+    ),
+    "failed": (
+        "{figure} of the requests were not answered with status 200, and have no times here.",
+        "{figure} 的请求未得到状态 200 的回答；所列时间只统计其余请求。",
+    ),
+    "overloaded": (
+        "Only {figure} of the requests were answered in time: the times grow with the duration.",
+        "只有 {figure} 的请求及时得到回答：持续越久，时延越长。",
+    ),
+    "crowded": (
+        "{figure} requests had to wait in the client for a free connection.",
+        "{figure} 个请求在客户端等待空闲连接。",
+    ),
+    "late": (
+        "The client itself sent {figure} of the requests late.",
+        "客户端自身使 {figure} 的请求延迟发出。",
+    ),
+    "strained": (
+        "The client took {figure} of a core: it may have been the limit itself.",
+        "客户端占用了一个核心的 {figure}：瓶颈可能在客户端。",
+    ),
+    "few": (
+        "There were only {figure} answers: far percentiles are not known.",
+        "只有 {figure} 个回答：高百分位数无法确定。",
+    ),
+    "interrupted": (
+        "It was ended before its time; {figure} requests were still on their way.",
+        "测量提前结束，尚有 {figure} 个请求未完成。",
+    ),
 }
-"""What each mark says, in English and in Chinese."""
+"""What each mark says, in English and in Chinese. Those from ``unreadable`` on are of load tests:
+`sightbox.loadtest.marks`."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +157,24 @@ def marks_of_way(found: Found, reference: Logits | None) -> list[Mark]:
 def marks_of_run(measured: Measurement, conditions: Conditions, effort: Effort) -> list[Mark]:
     """Returns what is wrong with all figures of a run."""
     calls = effort.calls * len(measured.yardstick)
-    return [*_disturbances(conditions, measured.seconds), *_shortness(measured, calls)]
+    return [*disturbances(conditions, measured.seconds), *_shortness(measured, calls)]
+
+
+def disturbances(seen: Conditions, seconds: float) -> Iterator[Mark]:
+    """Yields what else the machine did that may have disturbed a run of so many seconds."""
+    cores = usable_cores()
+    if seen.contention is not None and seen.contention > CONTENTION:
+        yield Mark("busy", f"{seen.contention:.0%}")
+    elif seen.load_before is not None and seen.load_before > LOAD * cores:
+        yield Mark("busy", f"load {seen.load_before:.1f}")
+    if seen.stolen is not None and seen.stolen > STOLEN:
+        yield Mark("stolen", f"{seen.stolen:.0%}")
+    if seen.throttled:
+        yield Mark("throttled", str(seen.throttled))
+    if seen.withheld is not None and seen.withheld > WITHHELD * seconds:
+        yield Mark("withheld", f"{seen.withheld / seconds:.0%}")
+    if seen.swapped is not None and seen.swapped > SWAPPED:
+        yield Mark("swapped", str(seen.swapped))
 
 
 def _marks_of_way(found: Found, reference: Logits | None) -> Iterator[Mark]:
@@ -142,22 +196,6 @@ def _agrees(agreed: Agreement, *, exact: bool) -> bool:
     if exact:
         return agreed.largest_change <= EXACT_CHANGE
     return agreed.top1 >= LEAST_TOP1 and agreed.mean_change <= MEAN_CHANGE
-
-
-def _disturbances(seen: Conditions, seconds: float) -> Iterator[Mark]:
-    cores = usable_cores()
-    if seen.contention is not None and seen.contention > CONTENTION:
-        yield Mark("busy", f"{seen.contention:.0%}")
-    elif seen.load_before is not None and seen.load_before > LOAD * cores:
-        yield Mark("busy", f"load {seen.load_before:.1f}")
-    if seen.stolen is not None and seen.stolen > STOLEN:
-        yield Mark("stolen", f"{seen.stolen:.0%}")
-    if seen.throttled:
-        yield Mark("throttled", str(seen.throttled))
-    if seen.withheld is not None and seen.withheld > WITHHELD * seconds:
-        yield Mark("withheld", f"{seen.withheld / seconds:.0%}")
-    if seen.swapped is not None and seen.swapped > SWAPPED:
-        yield Mark("swapped", str(seen.swapped))
 
 
 def _shortness(measured: Measurement, calls: int) -> Iterator[Mark]:

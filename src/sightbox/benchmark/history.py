@@ -6,7 +6,8 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from sightbox.benchmark.report import Json
-from sightbox.benchmark.tables import headline, words
+from sightbox.benchmark.tables import headline
+from sightbox.benchmark.words import words
 
 TEMPLATE = files("sightbox") / "data" / "benchmark_history.html"
 

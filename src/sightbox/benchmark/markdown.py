@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from sightbox.benchmark.report import Json
-from sightbox.benchmark.tables import Table, tables
+from sightbox.benchmark.tables import tables
+from sightbox.benchmark.words import Table
 
 MARKED = {
     "en": "Not to be quoted as it is: the last part says why.",

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing beside it, with plots, in two languages."""
+"""The report as HTML with plots: a file that needs nothing beside it, or a piece of a page."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -6,13 +6,19 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 from sightbox.benchmark.probe import STAGES
 from sightbox.benchmark.report import Json
+from sightbox.benchmark.roofline_plot import COLOURS, roofline_plot
 from sightbox.benchmark.tables import headline, tables
 
-TEMPLATE = files("sightbox") / "data" / "benchmark.html"
+TEMPLATES = files("sightbox") / "data"
+SHEET = files("sightbox") / "web" / "static" / "benchmark" / "report.css"
+"""Looks of the report, which the web page shares."""
+
+LANGUAGES = ("en", "zh")
 
 BINS = 40
 """Bars of a distribution."""
@@ -20,26 +26,45 @@ BINS = 40
 WIDTH, HEIGHT = 600.0, 200.0
 """Size of a plot without its texts, in units of the drawing."""
 
-COLOURS = 8
-"""Colours that the template has; more ways begin again with the first."""
-
 
 def benchmark_page(report: Json) -> str:
     """Returns a report of `sightbox.benchmark.report.make_report` as a page."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    measured = [row for row in report["rows"] if row["problem"] is None]
-    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+    return _template("benchmark.html").render(
         report=report,
+        # Both are of our own making: the one is a file of the package, the other is escaped.
+        sheet=Markup(SHEET.read_text("utf-8")),  # noqa: S704
+        body=report_body(report),
+    )
+
+
+def report_body(report: Json, languages: Sequence[str] = LANGUAGES) -> Markup:
+    """Returns a report as a piece of HTML for an element of the class ``report``.
+
+    Args:
+        report: The report.
+        languages: In which it says everything, one beside the other: `LANGUAGES`, or one of them.
+    """
+    measured = [row for row in report["rows"] if row["problem"] is None]
+    body = _template("benchmark_body.html").render(
+        report=report,
+        languages=languages,
         tables={table.name: table for table in tables(report)},
         headline=headline(report),
         distributions=_distributions(measured),
         curves=_curves(measured),
         bars=_bars(measured),
+        roofline=roofline_plot(report.get("roofline"), WIDTH, HEIGHT),
         width=WIDTH,
         height=HEIGHT,
     )
+    return Markup(body)  # noqa: S704 - escaped by the template
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string((TEMPLATES / name).read_text("utf-8"))
 
 
 def _distributions(rows: Sequence[Json]) -> Json:

@@ -1,41 +1,21 @@
 """The report as tables of words, in English and in Chinese, for the screen and for documents."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
+from sightbox.benchmark.more_tables import roofline_table, tips_table
 from sightbox.benchmark.report import Json, is_right
-
-Words = dict[str, str]
-"""A text in each language."""
-
-NONE = "–"
-"""What stands where there is no figure."""
+from sightbox.benchmark.words import NONE, Table, words
 
 MEGABYTE = 10**6
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the report.
-
-    Attributes:
-        name: What it is called in programs.
-        title: Its title in each language.
-        headings: Of its columns.
-        rows: Its cells; they need no language.
-        notes: Sentences below it.
-    """
-
-    name: str
-    title: Words
-    headings: list[Words]
-    rows: list[tuple[str, ...]]
-    notes: list[Words] = field(default_factory=list)
-
-
 def tables(report: Json) -> list[Table]:
     """Returns all tables of a report."""
-    return [_singles(report), _batches(report), _ways(report), _stages(report), _remarks(report)]
+    parts = [_singles(report), _batches(report), _ways(report), _stages(report)]
+    # Older reports have neither tips nor a roofline.
+    parts += [tips_table(report["tips"])] if report.get("tips") else []
+    parts += [roofline_table(report["roofline"])] if report.get("roofline") else []
+    return [*parts, _remarks(report)]
 
 
 def headline(report: Json) -> Json | None:
@@ -48,11 +28,6 @@ def headline(report: Json) -> Json | None:
     if chosen is None or not is_right(chosen):
         chosen = names.get(report["fastest"])
     return chosen
-
-
-def words(english: str, chinese: str) -> Words:
-    """Returns a text in both languages."""
-    return {"en": english, "zh": chinese}
 
 
 def _singles(report: Json) -> Table:

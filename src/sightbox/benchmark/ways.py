@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from sightbox.benchmark.beside import STEP, measure_beside
 from sightbox.benchmark.conditions import Watch
 from sightbox.benchmark.measuring import FULL, Effort, Progress, measure
 from sightbox.benchmark.probe import Way
@@ -48,17 +49,28 @@ def bench(
     pictures = list(mountain_files(PICTURES, side))
     ways = list(ways_here(model, with_torch=effort == FULL))
     subjects = [Process(model.card.name, str(store.home), way, pictures) for way in ways]
-    measured = measure(subjects, effort, progress)
+    steps = 1
+
+    def tell(step: str, done: int, total: int) -> None:
+        nonlocal steps
+        # One more is to come.
+        steps = total + 1
+        progress(step, done, steps)
+
+    measured = measure(subjects, effort, tell)
+    conditions = watch.conditions()
     plan = choose(model)
-    return make_report(
+    report = make_report(
         measured,
         model,
         effort,
-        watch.conditions(),
+        conditions,
         reference=str(REFERENCE),
         chosen=str(Way(plan.backend, plan.variant)),
         side=side,
     )
+    progress(STEP, steps - 1, steps)
+    return report | measure_beside(store, model, report["rows"], with_torch=effort == FULL)
 
 
 def ways_here(model: Model, *, with_torch: bool) -> Iterator[Way]:

@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sightbox.atomicfile import write_atomically
+from sightbox.benchmark.last import keep_last
 from sightbox.benchmark.markdown import to_markdown
 from sightbox.benchmark.measuring import FULL, QUICK
 from sightbox.benchmark.measuring import Progress as Told
 from sightbox.benchmark.page import benchmark_page
 from sightbox.benchmark.report import to_text
-from sightbox.benchmark.tables import Table, tables
+from sightbox.benchmark.tables import tables
 from sightbox.benchmark.ways import bench
+from sightbox.benchmark.words import Table
 from sightbox.cli.screen import console, print_rows
 from sightbox.errors import RequestError
 from sightbox.settings import load_settings
@@ -53,6 +55,9 @@ def run(
     for path, form in forms:
         if path is not None:
             write(path, form(report))
+    problem = keep_last(store.home, report)
+    if problem is not None:
+        screen.print(f"The page /benchmark will not show this report: {problem}", style="dim")
     return 0 if report["fastest"] is not None else 1
 
 

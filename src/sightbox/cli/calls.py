@@ -64,6 +64,7 @@ def calls(model: str, photo: bytes, index: int, label: str) -> Iterator[Call]:
     yield Call("page that teaches", "/how-it-works?lang=en")
     yield Call("page that compares", "/compare?lang=en")
     yield Call("page for exhibitions", "/kiosk?lang=en")
+    yield Call("page of the benchmark", "/benchmark?lang=en")
     yield Call("page that describes the API", "/docs?lang=en")
     yield Call("page as an app", "/manifest.webmanifest?lang=en")
     yield Call("page for when the box is off", "/offline?lang=en")

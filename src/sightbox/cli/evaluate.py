@@ -145,7 +145,7 @@ def _show(screen: Console, found: Findings, classifiers: list[Classifier]) -> No
             f"{info.name} {info.variant} on {info.backend}, {classifier.preprocessing}",
             style="bold",
         )
-        print_rows(screen, _rows(tally, classifier))
+        print_rows(screen, tally_rows(tally, classifier))
     if len(classifiers) > 1:
         screen.print("Compared", style="bold")
         print_rows(screen, _duel_rows(found.duel, found.tallies[0].pictures))
@@ -158,7 +158,8 @@ def _show(screen: Console, found: Findings, classifiers: list[Classifier]) -> No
     print_rows(screen, rows)
 
 
-def _rows(tally: Tally, classifier: Classifier) -> list[tuple[str, str]]:
+def tally_rows(tally: Tally, classifier: Classifier) -> list[tuple[str, str]]:
+    """Returns what is printed of one way to answer: names and figures."""
     names = classifier.labels.names["en"]
     rows = [
         ("top-1", _told(tally.rate(tally.top1))),

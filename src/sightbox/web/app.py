@@ -7,6 +7,7 @@ from sightbox.residents import Residents
 from sightbox.settings import Settings
 from sightbox.web import assets, guard, observing, problems
 from sightbox.web.api import api, body_limit_bytes
+from sightbox.web.benchmark import benchmark
 from sightbox.web.comparison import comparison
 from sightbox.web.dialects.huggingface import huggingface
 from sightbox.web.dialects.open_inference import open_inference
@@ -42,7 +43,7 @@ def create_app(
     observing.install(app, service)
     assets.install(app)
     dialects = (open_inference, torchserve, huggingface, photoprism)
-    sites = (pages, lesson, comparison, kiosk, reference, installable)
+    sites = (pages, lesson, comparison, kiosk, benchmark, reference, installable)
     for blueprint in (api, *dialects, *sites):
         app.register_blueprint(blueprint)
     guard.install(app)

@@ -42,6 +42,7 @@ OPEN_ENDPOINTS = {
     "lesson.how_it_works",
     "comparison.compare",
     "kiosk.view",
+    "benchmark.page",
     "static",
     "installable.manifest",
     "installable.offline",
@@ -49,7 +50,7 @@ OPEN_ENDPOINTS = {
     "reference.document",
     *PROBES,
 }
-"""What needs no token: the pages hold nothing, and probes must work without a secret."""
+"""What needs no token: the pages hold nothing for others, and probes must work without a secret."""
 
 Header = Callable[[str], str | None]
 

@@ -48,6 +48,10 @@ LEFT_OUT = {
     "lesson.how_it_works": "the page that teaches, for people",
     "comparison.compare": "the page that compares two models, for people",
     "kiosk.view": "the view for exhibitions, for people",
+    "benchmark.page": "the page of the benchmark, for people",
+    "benchmark.tell": "how far the run of that page is",
+    "benchmark.start": "what that page starts: half a minute of all cores, for people",
+    "benchmark.cancel": "what that page ends",
     "reference.page": "this document, for people",
     "open_inference.not_here": "parts of Triton's protocol that are refused",
 }

@@ -58,18 +58,18 @@ class Sockets(dict[int, Any]):
             self._unsettled.update(self)
             self._next_sweep = time.monotonic() + seconds
         for descriptor in tuple(self._unsettled):
+            # Before it is asked: who stirs it meanwhile is heard in the next round.
+            self._unsettled.discard(descriptor)
             connection = self.get(descriptor)
             if connection is None:  # The listening one, when it was asked, has closed it.
-                self._unsettled.discard(descriptor)
                 continue
             # Before its wishes: a task that ends in between has settled them.
-            unsettled = getattr(connection, "unsettled", True)
+            if getattr(connection, "unsettled", True):
+                self._unsettled.add(descriptor)
             events = selectors.EVENT_READ if connection.readable() else 0
             if connection.writable():
                 events |= selectors.EVENT_WRITE
             self._watch(descriptor, events)
-            if not unsettled:
-                self._unsettled.discard(descriptor)
 
     def _watch(self, descriptor: int, events: int) -> None:
         before = self._watched.pop(descriptor, 0)

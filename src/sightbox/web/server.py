@@ -51,6 +51,7 @@ class Server:
         service: Service = app.extensions["sightbox"]
         self._grace = settings.grace
         self._draining = service.draining
+        self._benchmarks = service.benchmarks
         self._sockets = Sockets()
         self._socket = listen(settings.host, settings.port)
         self._waitress = Acceptor(app, settings, self._sockets, self._socket, self._draining, clock)
@@ -85,6 +86,8 @@ class Server:
         self._waitress.accepting = False
         self._waitress.del_channel(self._sockets)
         self._socket.close()
+        # A run that nobody will see takes the cores from what is still to be answered.
+        self._benchmarks.close()
         deadline = time.monotonic() + self._grace
         while self._busy() and time.monotonic() < deadline:
             self._sockets.wait(POLL_SECONDS)

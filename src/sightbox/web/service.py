@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from flask import current_app, request
 
+from sightbox.benchmark.runner import Runner
 from sightbox.classifier import Classifier
 from sightbox.errors import BackendError, ClosedError, SightboxError
 from sightbox.patience import Patience
 from sightbox.residents import Residents
 from sightbox.settings import Settings
+from sightbox.store import Store
 from sightbox.walkthrough import Walker
 
 _KEY = "sightbox"
@@ -66,6 +68,7 @@ class Service:
         settings: The settings of the server.
         residents: The models that are here, and which of them are loaded.
         readiness: Whether the engine answers.
+        benchmarks: Runs the benchmark for the page that shows it.
         walker: Shows the tensors inside a network, to one person at a time.
         draining: Set when the server stops and only finishes what it has accepted.
     """
@@ -76,6 +79,11 @@ class Service:
     readiness: Readiness = field(default_factory=Readiness)
     walker: Walker = field(default_factory=Walker)
     draining: threading.Event = field(default_factory=threading.Event)
+    benchmarks: Runner = field(init=False)
+
+    def __post_init__(self) -> None:
+        runner = Runner(Store(self.settings.home).home, self.classifier.card.name)
+        object.__setattr__(self, "benchmarks", runner)
 
     @property
     def names(self) -> tuple[str, ...]:

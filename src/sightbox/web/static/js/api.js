@@ -78,8 +78,8 @@ function readReply({ status, text, retryAfter }) {
   throw new ApiError(code, told, status === 503 ? Number(retryAfter) || 0 : 0);
 }
 
-/** @param {string} token @returns {Record<string, string>} */
-function authorization(token) {
+/** @param {string} token @returns {Record<string, string>} The header that carries it, if any. */
+export function authorization(token) {
   // No header can carry such letters, so no box can have such a token.
   return token && /^[\x20-\x7e]+$/.test(token) ? { Authorization: `Bearer ${token}` } : {};
 }

@@ -2,6 +2,7 @@
 
 import { announce } from "./announce.js";
 import { ApiError } from "./api.js";
+import { loadDocument } from "./documents.js";
 import { find } from "./elements.js";
 import { addTexts, errorKey, t } from "./i18n.js";
 
@@ -23,25 +24,11 @@ async function addSheet() {
   }));
 }
 
-/** @returns {Promise<Document>} The dialog and its templates, parsed by the browser as a page is. */
-function loadElements() {
-  const request = new XMLHttpRequest();
-  request.open("GET", ELEMENTS);
-  request.responseType = "document";
-  return new Promise((resolve, reject) => {
-    request.addEventListener("loadend", () => {
-      if (request.status === 200 && request.responseXML) resolve(request.responseXML);
-      else reject(new ApiError("network"));
-    });
-    request.send();
-  });
-}
-
 async function add() {
   const texts = addTexts("../i18n/whatif/").catch(() => {
     throw new ApiError("network");
   });
-  const [elements] = await Promise.all([loadElements(), addSheet(), texts]);
+  const [elements] = await Promise.all([loadDocument(ELEMENTS), addSheet(), texts]);
   document.body.append(...elements.body.children);
 }
 

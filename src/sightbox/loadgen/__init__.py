@@ -1,0 +1,1 @@
+"""MLCommons' LoadGen over the classifier: its scenarios, which are no MLPerf scores."""

@@ -1,0 +1,1 @@
+"""Loads a running server over HTTP, and tells how it answers."""
