@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import ask, assert_problem, serving
+from serving import ask, assert_problem, connect, hear, serving
 from sightbox.backends.dummy import DummyBackend
 from sightbox.classifier import Classifier
 from sightbox.web import assets
@@ -154,3 +154,18 @@ def test_files_are_not_read_before_they_are_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert done.stdout.split() == [b"0", b"1"]
+
+
+def test_connection_stays_open_behind_an_answer_without_a_body(dummy: Classifier) -> None:
+    with serving(dummy) as url, connect(url) as browser:
+        browser.sendall(b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, headers, _ = hear(browser)
+        assert status == 200
+        again = (
+            f"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {headers['ETag']}"
+        )
+        for more, closes in (("", None), ("", None), ("\r\nConnection: close", "close")):
+            browser.sendall(f"{again}{more}\r\n\r\n".encode())
+            status, headers, _ = hear(browser)
+            assert (status, headers["Connection"]) == (304, closes)
+        assert browser.recv(1) == b""

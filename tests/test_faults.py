@@ -134,6 +134,22 @@ def test_every_accepted_request_is_answered_after_sigterm() -> None:
     assert process.returncode == 0
 
 
+def test_stop_does_not_wait_for_who_has_stalled() -> None:
+    """One has sent half of a request; it is told why, and the server stops long before `grace`."""
+    command = [sys.executable, "-m", "sightbox", "serve", "--port", "0", "--backend", "dummy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        with connect(url) as stalled:
+            stalled.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n")
+            stalled.sendall(b"Content-Length: 9\r\n\r\nabc")
+            assert ask(url, "/livez")[0] == 200
+            process.send_signal(signal.SIGTERM)
+            assert_problem(hear(stalled), 503, "closed")
+        process.wait(GRACE)
+    assert process.returncode == 0
+
+
 HALF_WAY = """
 import os, pathlib, signal, sys
 left = last = int(sys.argv.pop())
@@ -172,7 +188,13 @@ def test_start_that_is_killed_leaves_nothing_half_written(tmp_path: Path, cat: b
         assert made.classify(cat).predictions
 
 
-TIME_OF_DAY = {"benchmark/report.py", "cli/verify.py", "web/dialects/counters.py"}
+TIME_OF_DAY = {
+    "benchmark/report.py",
+    "cli/verify.py",
+    "loadgen/report.py",
+    "loadtest/report.py",
+    "web/dialects/counters.py",
+}
 """What may read it: to tell when something was."""
 
 

@@ -150,24 +150,33 @@ class Runner:
         """Reads what a run says until it ends."""
         report: Json | None = None
         problem: str | None = None
-        for line in _lines(child):
-            said: Json = json.loads(line)
-            if "report" in said:
-                report = said["report"]
-            elif "problem" in said:
-                problem = said["problem"]
-            else:
-                with self._lock:
-                    self._progress = replace(self._progress, **said)
+        try:
+            for line in _lines(child):
+                said: Json = json.loads(line)
+                if "report" in said:
+                    report = said["report"]
+                elif "problem" in said:
+                    problem = said["problem"]
+                else:
+                    with self._lock:
+                        self._progress = replace(self._progress, **said)
+        except (ValueError, TypeError) as error:
+            logger.exception("The benchmark says what nobody understands.")
+            report, problem = None, f"Its process says what nobody understands: {error}."
+            _kill(child)
         code = child.wait()
+        _stream(child.stdin).close()
         with self._lock:
-            if report is not None and not self._cancelled:
-                problem = self._keep(report)
+            done = report is not None and not self._cancelled
+        if done and report is not None:
+            # Not under the lock: the disk may be slow, and each answer is counted under it.
+            problem = self._keep(report)
+        with self._lock:
+            if done:
                 outcome: Outcome = "done"
             else:
                 outcome = "cancelled" if self._cancelled else "failed"
                 problem = problem or f"Its process ended with the code {code}."
-            _stream(child.stdin).close()
             self._child = None
             self._progress = Progress(
                 outcome=outcome,

@@ -14,7 +14,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error as WaitressError
 
-from sightbox.errors import DeadlineError, SightboxError
+from sightbox.errors import ClosedError, DeadlineError, SightboxError
 from sightbox.patience import Patience
 from sightbox.schema import Json, problem_to_json, status_to_json
 from sightbox.web.guard import HEADERS
@@ -29,6 +29,9 @@ from sightbox.web.receiving import (
     TooSlowError,
 )
 from sightbox.web.service import PATIENCE
+
+PAUSE_SECONDS = 1.0
+"""How long a client may pause within a request or its answer while the server stops."""
 
 LINGER_BYTES = 256 * 1024**2
 """Most bytes that a refused client may still send before it is cut off."""
@@ -52,6 +55,17 @@ class Task(WSGITask):
         if self.channel.server.draining.is_set():
             self.set_close_on_finish()
         super().execute()
+
+    def set_close_on_finish(self) -> None:
+        """Has the connection closed behind the answer.
+
+        Waitress wants that for each answer without a body too, such as 304, as if only a length
+        told where that ends (RFC 9112, section 6.3).
+        """
+        stops = self.channel.server.draining.is_set()
+        asked = self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or self.version != "1.1" or asked or stops:
+            super().set_close_on_finish()
 
 
 class ProblemTask(ErrorTask):
@@ -247,6 +261,15 @@ class Channel(HTTPChannel):
         request.version = "1.1"
         request.refuse(error)
         self._begin(request)
+
+    def end_stalled(self, now: float) -> None:
+        """Waits no more for a client that pauses: the server stops, and others may be asked."""
+        if now - self.touched <= PAUSE_SECONDS or self.requests:
+            return
+        if self.request is not None:
+            self.refuse(ClosedError("The server is stopping.", "Send it again shortly."))
+        elif self.total_outbufs_len:
+            self.handle_close()
 
     def check_time(self, now: float) -> None:
         """Ends the connection if its client was silent, or slow, for too long.

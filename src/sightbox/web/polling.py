@@ -57,7 +57,8 @@ class Sockets(dict[int, Any]):
             # Time alone may change what they wish.
             self._unsettled.update(self)
             self._next_sweep = time.monotonic() + seconds
-        for descriptor in tuple(self._unsettled):
+        # `copy` runs no Python; a tuple's making may, and then another thread changes the set.
+        for descriptor in self._unsettled.copy():
             # Before it is asked: who stirs it meanwhile is heard in the next round.
             self._unsettled.discard(descriptor)
             connection = self.get(descriptor)

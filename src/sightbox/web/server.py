@@ -51,6 +51,7 @@ class Server:
         service: Service = app.extensions["sightbox"]
         self._grace = settings.grace
         self._draining = service.draining
+        self._clock = clock
         self._benchmarks = service.benchmarks
         self._sockets = Sockets()
         self._socket = listen(settings.host, settings.port)
@@ -91,6 +92,8 @@ class Server:
         deadline = time.monotonic() + self._grace
         while self._busy() and time.monotonic() < deadline:
             self._sockets.wait(POLL_SECONDS)
+            for channel in tuple(self._waitress.active_channels.values()):
+                channel.end_stalled(self._clock())
         unanswered = self._busy()
         if unanswered:
             logger.warning("%d requests were not answered in time.", unanswered)

@@ -76,12 +76,15 @@ function blur(canvas) {
 function trace(context, { size, points }) {
   const [first] = points;
   if (!first) return;
-  context.strokeStyle = GREY;
+  context.fillStyle = context.strokeStyle = GREY;
   context.lineWidth = size;
   context.lineCap = context.lineJoin = "round";
   context.beginPath();
+  // A line without a length leaves nothing in some browsers.
+  context.arc(first.x, first.y, size / 2, 0, 2 * Math.PI);
+  context.fill();
+  context.beginPath();
   context.moveTo(first.x, first.y);
-  // A dot is a line to where it began.
   for (const { x, y } of points) context.lineTo(x, y);
   context.stroke();
 }
