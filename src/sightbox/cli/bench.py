@@ -65,7 +65,10 @@ def show(screen: Console, table: Table) -> None:
     """Prints a table under its title."""
     screen.print(f"\n{table.title['en']}", style="bold")
     if table.rows:
-        print_rows(screen, table.rows, [heading["en"] for heading in table.headings])
+        headings = [heading["en"] for heading in table.headings]
+        # In a pipe they are a row as any other: several tables follow each other.
+        rows = table.rows if screen.is_terminal else [headings, *table.rows]
+        print_rows(screen, rows, headings)
     for note in table.notes:
         screen.print(note["en"])
 
