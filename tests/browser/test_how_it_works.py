@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from browser.gestures import CHELSEA, COFFEE, fire, read, switch_language
+from browser.test_page_access import violations
 from serving import ask, serving
 from sightbox.calibration import Calibration
 from sightbox.catalogue import EMBEDDED, known
@@ -298,3 +299,18 @@ def test_without_javascript_the_page_says_where_to_go(
     expect(page.locator("noscript p")).to_contain_text(words("lesson.noscript"))
     expect(page.locator("#drop")).to_be_hidden()
     expect(page.locator(".samples")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [1280, 320])
+def test_no_rule_is_broken(
+    open_page: Callable[..., Page], server_url: str, scheme: str, language: str, width: int
+) -> None:
+    viewport = {"width": width, "height": 800}
+    address = f"{server_url}/how-it-works?lang={language}"
+    page = open_page(address, color_scheme=scheme, viewport=viewport)
+    assert violations(page) == []
+    choose(page, CHELSEA)
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
