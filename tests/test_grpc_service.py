@@ -33,7 +33,7 @@ from sightbox.classifier import Classifier
 from sightbox.errors import BackendError, SettingsError
 from sightbox.prediction import softmax
 from sightbox.settings import load_settings
-from sightbox.web import grpc_service
+from sightbox.web import grpc_limits, grpc_service
 from sightbox.web.app import create_app
 from sightbox.web.grpc_service import SERVICE, serving_grpc
 from sightbox.web.proto import load_service
@@ -487,19 +487,60 @@ def test_calls_beyond_all_threads_are_refused_by_grpc_itself(
 
 
 def test_requests_in_memory_have_a_limit(dummy: Classifier, pixels: Pixels) -> None:
-    """While two are there, a third is not read; it waits, and in the end is told why not."""
+    """While two are there, a third is refused at once, and told why."""
     never = threading.Event()
     given = {"max_body_mb": 1, "max_buffered_mb": 2}
-    with serving_rpc(dummy, **given, max_wait=0.2) as address, calling(address) as stub:
+    with serving_rpc(dummy, **given) as address, calling(address) as stub:
         with stalling(address, never, calls=1):
             assert stub.ModelInfer(request_of(pixels)).model_name
         with stalling(address, never, calls=2):
-            code = grpc.StatusCode.DEADLINE_EXCEEDED
-            asked = request_of(pixels)
-            while (told := _outcome(stub, asked)) is None:
-                pass
-            assert (told.code(), "max_wait" in told.details()) == (code, True)
+            told = _first_refusal(stub, request_of(pixels))
+            assert told.code() == grpc.StatusCode.UNAVAILABLE
+            assert "max_buffered_mb" in told.details()
+            assert stub.ServerMetadata(messages.ServerMetadataRequest()).name == "sightbox"
             never.set()
+
+
+@pytest.mark.parametrize("given", [{}, {"http_threads": 1}])
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelReady"])
+def test_stalled_calls_of_one_client_keep_no_other_from_its_answer(
+    dummy: Classifier, pixels: Pixels, given: dict[str, Any], method: str
+) -> None:
+    """Neither by the memory that they may take nor by their number; the oldest one gives way."""
+    never = threading.Event()
+    with (
+        serving_rpc(dummy, idle_seconds=3600, **given) as address,
+        grpc.insecure_channel(address, OWN) as greedy,
+        calling(address) as stub,
+    ):
+        call = greedy.stream_unary(f"/{SERVICE}/{method}")
+        stalled = [call.future(_nothing(never)) for _ in range(40)]
+        # Those beyond the limit are refused at once: the others have their places then.
+        full = grpc.StatusCode.UNAVAILABLE
+        places = 2 if given else 8
+        refused: set[int] = set()
+        while len(refused) < len(stalled) - places:
+            refused = {at for at, one in enumerate(stalled) if one.done()}
+        assert {stalled[at].code() for at in refused} <= {full, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert stub.ModelInfer(request_of(pixels), timeout=60).model_name
+        others = [one for at, one in enumerate(stalled) if at not in refused]
+        given_way = [one.code() for one in others if one.done()]
+        assert given_way in ([], [grpc.StatusCode.CANCELLED])
+        never.set()
+
+
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("ipv4:192.0.2.7:5000", "192.0.2.7"),
+        ("ipv6:%5B2001:db8::7%5D:5000", "2001:db8::7"),
+        ("ipv4:127.0.0.1:5000", "ipv4:127.0.0.1:5000"),
+        ("ipv6:%5B::1%5D:5000", "ipv6:%5B::1%5D:5000"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_client_is_an_address_or_a_connection_of_this_machine(peer: str, client: str) -> None:
+    assert grpc_limits._client(peer) == client
 
 
 def test_connection_is_told_how_many_streams_it_may_open(dummy: Classifier) -> None:

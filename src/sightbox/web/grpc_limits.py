@@ -5,18 +5,21 @@ connects beyond the limit, and cancels what is sent too slowly.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
 from sightbox.errors import QueueFullError, RequestError
 from sightbox.patience import ENDLESS, Patience
 from sightbox.settings import Settings
-from sightbox.web.api import body_limit_bytes
+from sightbox.web.api import BYTES_PER_MB, body_limit_bytes
 from sightbox.web.forms import BYTES_PER_KB
+from sightbox.web.guard import is_loopback
 from sightbox.web.listening import affordable_connections
 
 CALLS_PER_THREAD = 2
@@ -65,12 +68,21 @@ class Call:
     """A call that is being answered.
 
     Attributes:
-        asked: Its message; None for a probe, whose message is empty and is not waited for.
+        asked: Its message; None where it is empty, and is not waited for.
         patience: How long its client waits.
     """
 
     asked: Any
     patience: Patience = ENDLESS
+
+
+@dataclass(eq=False)
+class _Place:
+    """What a call takes: its client, its context, and its bytes; None before they have come."""
+
+    client: str
+    context: Any
+    size: int | None = None
 
 
 class Admission:
@@ -79,32 +91,61 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._most = most_calls(settings)
-        self._calls = threading.Semaphore(self._most)
-        self._requests = threading.Semaphore(
-            max(2, int(settings.max_buffered_mb / settings.max_body_mb))
-        )
+        self._largest = body_limit_bytes(settings.max_body_mb)
+        self._room = max(2 * self._largest, int(settings.max_buffered_mb * BYTES_PER_MB))
+        self._lock = threading.Lock()
+        self._places: list[_Place] = []
 
     @contextmanager
     def admitted(self, requests: Iterator[Any], context: Any) -> Iterator[Call]:  # noqa: ANN401 - gRPC has no types
         """Takes a call and its request; it is counted for as long as the block runs.
 
         Raises:
-            QueueFullError: There are as many calls as may be.
-            DeadlineError: The time was over before there was room for the request.
+            QueueFullError: There is no room for it.
             RequestError: It did not come whole.
         """
-        if not self._calls.acquire(blocking=False):
-            raise QueueFullError(
-                f"{self._most} calls are worked on already, as many as may.",
-                "Try again soon, or raise the setting http_threads.",
-            )
+        place = _Place(_client(context.peer()), context)
+        with self._lock:
+            if (full := self._full()) and not self._make_room(place.client):
+                raise QueueFullError(
+                    f"{len(self._places)} calls are worked on already, as many as may.",
+                    f"Try again soon, or raise the setting {full}.",
+                )
+            self._places.append(place)
         try:
             # What the client itself may have given as its deadline ends the call, too.
             patience = Patience.lasting(self._settings.max_wait, lambda: not context.is_active())
-            with patience.holding(self._requests):
-                yield Call(_receive(requests, context, self._settings.idle_seconds), patience)
+            asked = _receive(requests, context, self._settings.idle_seconds)
+            place.size = asked.ByteSize()
+            yield Call(asked, patience)
         finally:
-            self._calls.release()
+            with self._lock:
+                self._places = [each for each in self._places if each is not place]
+
+    def _full(self) -> str | None:
+        """Returns the setting that allows no more; what has not come may be as large as any."""
+        if len(self._places) >= self._most:
+            return "http_threads"
+        sizes = (self._largest if each.size is None else each.size for each in self._places)
+        return "max_buffered_mb" if sum(sizes) + self._largest > self._room else None
+
+    def _make_room(self, client: str) -> bool:
+        """Ends the oldest unsent call of whoever has most, if `client` has no more then."""
+        unsent = [each for each in self._places if each.size is None]
+        counts = Counter(each.client for each in unsent)
+        greedy = max(unsent, key=lambda each: counts[each.client], default=None)
+        if greedy is None or counts[greedy.client] <= counts[client] + 1:
+            return False
+        self._places.remove(greedy)
+        greedy.context.cancel()
+        return True
+
+
+def _client(peer: str) -> str:
+    """Returns whom a connection belongs to: its address, or itself where it is of this machine."""
+    kind, _, rest = peer.partition(":")
+    host = unquote(rest.rpartition(":")[0]).strip("[]")
+    return host if kind in {"ipv4", "ipv6"} and not is_loopback(host) else peer
 
 
 def _receive(requests: Iterator[Any], context: Any, seconds: float) -> Any:  # noqa: ANN401 - likewise

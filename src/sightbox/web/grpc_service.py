@@ -42,7 +42,10 @@ from sightbox.web.service import Service
 SERVICE = "inference.GRPCInferenceService"
 
 PROBES = frozenset({"ServerLive", "ServerReady"})
-"""What needs no token, as over HTTP, and is answered beside any number of other calls."""
+"""What needs no token, as over HTTP."""
+
+EMPTY = PROBES | {"ServerMetadata"}
+"""Whose messages are empty: these are answered beside any number of other calls."""
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: {400, 415, 422},
@@ -228,10 +231,10 @@ def _guarded(
 
     def handle(requests: Iterator[Any], context: Any) -> Any:  # noqa: ANN401 - likewise
         try:
-            if name in PROBES:
-                return answer(Call(None))
-            if token is not None:
+            if token is not None and name not in PROBES:
                 check_token(dict(context.invocation_metadata()).get("authorization", ""), token)
+            if name in EMPTY:
+                return answer(Call(None))
             with admission.admitted(requests, context) as call:
                 return answer(call)
         except SightboxError as error:
