@@ -62,7 +62,8 @@ def start(page: Page) -> None:
     """Starts a run by keyboard, and waits for its first step."""
     page.locator("#start").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#phase")).to_contain_text("onnxruntime fp32", timeout=STARTS_MS)
+    # Whichever way has its turn when the page asks next: on a busy machine the first one is missed.
+    expect(page.locator("#phase")).to_contain_text("fp32", timeout=STARTS_MS)
 
 
 @pytest.mark.timeout(600)
